@@ -186,16 +186,6 @@ static void add_directory(struct syncing *list, size_t *n, struct spool_draft *d
 	free(directory);
 }
 
-/* A file of a message that is recorded; delivered and removed by now, its directory alone counts. */
-static void add_file(struct syncing *list, size_t *n, struct spool_draft *d, const char *path)
-{
-	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-
-	must(d, fd >= 0 || errno == ENOENT, EX_IOERR, "cannot sync", path);
-	if (fd >= 0)
-		add(list, n, d, "cannot sync", path, fd, true);
-}
-
 static void sync_few(struct spool_draft *const *drafts, size_t count)
 {
 	struct syncing list[4 * (SYNCFS_FROM - 1)];
@@ -206,14 +196,10 @@ static void sync_few(struct spool_draft *const *drafts, size_t count)
 
 		if (d->status != EX_OK)
 			continue;
-		if (d->visible)
+		if (d->visible) {
 			add_directory(list, &n, d, d->transport);
-		if (!d->visible || d->recorded)
+		} else {
 			add_directory(list, &n, d, d->queue);
-		if (d->recorded) {
-			add_file(list, &n, d, d->queue);
-			add_file(list, &n, d, d->transport);
-		} else if (!d->visible) {
 			begin_writing(d);
 			add(list, &n, d, "cannot write", d->queue, d->message.fd, false);
 			add(list, &n, d, "cannot write", d->control.temporary, d->control.fd, false);
@@ -235,6 +221,19 @@ static void sync_systems(struct spool_draft *const *drafts, size_t count)
 	}
 }
 
+/*
+ * Files of what is recorded are closed: an error before they are opened again may have been told to another program, or be
+ * forgotten.  The directories were open all the time, and no reply waits.
+ */
+static bool are_few(struct spool_draft *const *drafts, size_t count)
+{
+	bool recorded = false;
+
+	for (size_t i = 0; i < count; i++)
+		recorded = recorded || drafts[i]->recorded;
+	return count < SYNCFS_FROM && !recorded;
+}
+
 /* ---- one step ---- */
 
 /*
@@ -252,10 +251,10 @@ bool spool_commit_step(struct spool_draft *const *drafts, size_t count, struct s
 	 * one wait where fsync(2) is three for each message; for a single message it would wait for what other programs have
 	 * written
 	 */
-	if (count >= SYNCFS_FROM)
-		sync_systems(drafts, count);
-	else
+	if (are_few(drafts, count))
 		sync_few(drafts, count);
+	else
+		sync_systems(drafts, count);
 	for (size_t i = 0; i < count; i++) {
 		struct spool_draft *d = drafts[i];
 
@@ -276,7 +275,7 @@ bool spool_commit_step(struct spool_draft *const *drafts, size_t count, struct s
 			settled = d->entry;
 	}
 	file_as_oneself();
-	return settled == 0 || spool_journal_settle(journal, settled);
+	return journal == NULL || spool_journal_settle(journal, settled);
 }
 
 bool spool_is_done(const struct spool_draft *d)

@@ -68,6 +68,12 @@ struct spool_journal {
 	char *path;
 	int fd;
 	/*
+	 * Opened once more, for the thread that settles: the system tells an error of the disk once for each time that the file
+	 * was opened, so that thread would hear of an entry that could not be written, and the one that waits for it would not.
+	 * The lock ends when either is closed.
+	 */
+	int settles;
+	/*
 	 * What senders do not know, so that no text of theirs, when the entry around it is written over in part, is ever an
 	 * entry.
 	 */
@@ -84,6 +90,7 @@ struct spool_journal {
 	size_t count;              /* messages in it */
 	bool written;              /* something waits for the disk */
 	bool failed;
+	uint64_t wanted;           /* to be settled; of the thread that settles */
 	bool keeps;                /* an entry stays for good: nothing is settled any more */
 	bool restores;             /* what was found may not be in the queue yet */
 	bool damaged;              /* there are entries, and no mark */
@@ -184,14 +191,37 @@ static int open_file(const struct spool_journal *j, bool make)
 	return fd;
 }
 
-/* Opens and locks it; -1 with errno, EBUSY. */
-static int open_locked(const struct spool_journal *j, bool make)
+static void close_files(struct spool_journal *j)
+{
+	if (j->fd >= 0)
+		close(j->fd);
+	if (j->settles >= 0)
+		close(j->settles);
+	j->fd = j->settles = -1;
+}
+
+static bool open_again(struct spool_journal *j)
+{
+	struct stat one, other;
+	int error;
+
+	j->settles = open_file(j, false);
+	if (j->settles >= 0 && fstat(j->fd, &one) == 0 && fstat(j->settles, &other) == 0 && file_is_same(&one, &other))
+		return true;
+	error = j->settles < 0 ? errno : ENOENT;
+	close_files(j);
+	errno = error;
+	return false;
+}
+
+/* Opens and locks it; false with errno, EBUSY. */
+static bool open_locked(struct spool_journal *j, bool make)
 {
 	for (;;) {
 		int fd = open_file(j, make);
 
 		if (fd < 0)
-			return -1;
+			return false;
 		/* both at once, so that no process sees a journal that is neither restored nor being restored */
 		if (!lock(fd, LOCK_WHOLE, 2, F_WRLCK)) {
 			bool works = !is_locked(fd, LOCK_RESTORES) && is_locked(fd, LOCK_WHOLE);
@@ -199,14 +229,15 @@ static int open_locked(const struct spool_journal *j, bool make)
 			close(fd);
 			if (works) {
 				errno = EBUSY;
-				return -1;
+				return false;
 			}
 			poll(NULL, 0, PAUSE);
 		} else if (!file_is_named(fd, j->path)) {
 			/* the process that had it before has removed it */
 			close(fd);
 		} else {
-			return fd;
+			j->fd = fd;
+			return open_again(j);
 		}
 	}
 }
@@ -231,8 +262,7 @@ bool spool_journal_is_left(const char *postoffice)
 
 static void free_journal(struct spool_journal *j)
 {
-	if (j->fd >= 0)
-		close(j->fd);
+	close_files(j);
 	buf_free(&j->entry);
 	buf_free(&j->found);
 	free(j->path);
@@ -249,8 +279,8 @@ struct spool_journal *spool_journal_open(const struct spool *spool, bool stay, b
 	j->path = spool_journal_in(spool->postoffice);
 	j->at = START(0);
 	j->found.limit = LARGEST;
-	j->fd = open_locked(j, false);
-	if (j->fd < 0 && (errno == ENOENT || errno == EBUSY)) {
+	j->fd = j->settles = -1;
+	if (!open_locked(j, false) && (errno == ENOENT || errno == EBUSY)) {
 		/* there is nothing to be put back, or the process that has it does that */
 		if (stay)
 			return j;
@@ -362,8 +392,7 @@ static bool make_file(struct spool_journal *j)
 {
 	struct stat st;
 
-	j->fd = open_locked(j, true);
-	if (j->fd < 0)
+	if (!open_locked(j, true))
 		return false;
 	if (fstat(j->fd, &st) == 0 && st.st_size > 0) {
 		errno = EBUSY;
@@ -374,8 +403,7 @@ static bool make_file(struct spool_journal *j)
 		/* the next time is as this one */
 		remove_file(j);
 	}
-	close(j->fd);
-	j->fd = -1;
+	close_files(j);
 	return false;
 }
 
@@ -507,12 +535,14 @@ bool spool_journal_write(struct spool_journal *j)
 
 bool spool_journal_settle(struct spool_journal *j, uint64_t entry)
 {
-	if (j->keeps || (entry <= j->settled && !j->restores))
+	if (entry > j->wanted)
+		j->wanted = entry;
+	if (j->keeps || (j->wanted <= j->settled && !j->restores))
 		return true;
-	if (!write_mark(j, j->mark, entry) || fdatasync(j->fd) < 0)
+	if (!write_mark(j, j->mark, j->wanted) || fdatasync(j->settles) < 0)
 		return false;
 	j->mark = !j->mark;
-	j->settled = entry;
+	j->settled = j->wanted;
 	/* from the first time on the queue has what was found */
 	if (j->restores)
 		lock(j->fd, LOCK_RESTORES, 1, F_UNLCK);

@@ -57,8 +57,9 @@ uint64_t spool_journal_add(struct spool_journal *journal, const struct spool_jou
 bool spool_journal_write(struct spool_journal *journal);
 
 /*
- * All entries up to this one are settled; for another thread than the one that adds.  Waits for the disk.  False with errno.
- * The first time says that all that was found is in the queue, which other processes wait for.
+ * All entries up to this one are settled; for another thread than the one that adds.  Waits for the disk.  False with errno;
+ * the next call tries that again, also for a lower number.  The first time says that all that was found is in the queue, which
+ * other processes wait for.
  */
 bool spool_journal_settle(struct spool_journal *journal, uint64_t entry);
 

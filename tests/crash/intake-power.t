@@ -52,7 +52,7 @@ sub after($intake) {
 my ($idle_intake, undef, $status, $idle) = powered_life(0, 0);
 plan skip_all => 'processes cannot be followed here: ' . $idle_intake->said if $status == 71;
 after($idle_intake);
-# one or two messages are synced one by one, more of them as a batch
+# one or two messages are synced one by one where the journal does not have them, more of them as a batch
 for my $clients (2, 6) {
 	subtest "$clients clients" => sub {
 		my ($intake, $acknowledged, $status, $calls) = powered_life(0, $clients);

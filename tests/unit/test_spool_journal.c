@@ -23,6 +23,33 @@ static char directory[] = "/tmp/zlmtp-journal.XXXXXX";
 static struct spool spool;
 static struct buf why;
 
+/*
+ * The disk, as fsync(2) has it: an error is told once to each descriptor that is open by then, by whatever waits for the file
+ * first.  That of syncfs(2) is told to one.
+ */
+static unsigned disk_errors, disk_told[1024], system_errors;
+
+static int sync_descriptor(int fd)
+{
+	bool told = disk_told[fd] == disk_errors;
+
+	disk_told[fd] = disk_errors;
+	errno = EIO;
+	return told ? 0 : -1;
+}
+
+int fdatasync(int fd)
+{
+	return sync_descriptor(fd);
+}
+
+int syncfs(int fd)
+{
+	(void)fd;
+	errno = EIO;
+	return system_errors > 0 && system_errors-- ? -1 : 0;
+}
+
 /* What COUNT messages were when they were accepted. */
 static struct accepted {
 	char *job, *queue, *transport;
@@ -38,6 +65,8 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 static int begin(void **state)
 {
 	(void)state;
+	for (size_t fd = 0; fd < sizeof disk_told / sizeof *disk_told; fd++)
+		disk_told[fd] = disk_errors;
 	memcpy(directory + sizeof directory - 7, "XXXXXX", 6);
 	spool = (struct spool){ .postoffice = mkdtemp(directory), .levels = 1, .host = "hub.example.net" };
 	return spool.postoffice != NULL && spool_make(spool.postoffice, &why) && spool_open(&spool, &why) ? 0 : -1;
@@ -622,8 +651,7 @@ static void what_cannot_be_synced_stays_in_the_journal(void **state)
 		assert_true(spool_record(drafts + i, 1, journal));
 	forget_accepted();
 	note(drafts);
-	assert_int_equal(unlink(accepted[0].queue), 0);
-	assert_int_equal(symlink("/etc/passwd", accepted[0].queue), 0);
+	system_errors = 1;
 	for (size_t i = 0; i < COUNT; i++)
 		assert_true(spool_commit_step(drafts + i, 1, journal));
 	assert_int_not_equal(spool_status(drafts[0]), EX_OK);
@@ -823,6 +851,57 @@ static void when_one_entry_cannot_be_written_none_of_its_round_counts(void **sta
 	free(file);
 }
 
+/* The thread that settles waits for the same file, and may hear first that an entry could not be written. */
+static void an_error_that_the_thread_that_settles_hears_of_is_told_to_both(void **state)
+{
+	struct spool_draft *drafts[COUNT];
+	struct spool_journal *journal = open_journal();
+
+	(void)state;
+	prepare(drafts, &plain);
+	assert_true(spool_record(drafts, 1, journal));
+	assert_true(spool_record(drafts + 1, 1, journal));
+	disk_errors++;
+	assert_false(spool_commit_step(drafts, 1, journal));
+	assert_true(spool_is_done(drafts[0]));
+	assert_false(spool_record(drafts + 2, 1, journal));
+	assert_false(spool_is_recorded(drafts[2]));
+	/* what it could not note is noted later, and then the journal is used again */
+	assert_true(spool_commit_step(drafts + 1, 2, journal));
+	assert_true(spool_commit_step(drafts + 2, 1, journal));
+	for (size_t i = 0; i < COUNT; i++) {
+		assert_int_equal(spool_status(drafts[i]), EX_OK);
+		assert_true(spool_is_done(drafts[i]));
+		spool_free(&drafts[i]);
+	}
+	prepare(drafts, &plain);
+	assert_true(spool_record(drafts, COUNT, journal));
+	assert_true(spool_is_recorded(drafts[0]));
+	for (size_t i = 0; i < COUNT; i++)
+		spool_free(&drafts[i]);
+	spool_journal_close(&journal);
+}
+
+/* The only message that is to be noted; nothing else gives a reason to note it once more. */
+static void what_could_not_be_noted_is_noted_with_what_comes_next(void **state)
+{
+	struct spool_draft *drafts[COUNT];
+	struct spool_journal *journal = open_journal();
+
+	(void)state;
+	prepare(drafts, &plain);
+	assert_true(spool_record(drafts, 1, journal));
+	disk_errors++;
+	assert_false(spool_record(drafts + 1, 1, journal));
+	assert_false(spool_commit_step(drafts, 2, journal));
+	assert_true(spool_commit_step(drafts + 1, 1, journal));
+	assert_true(spool_record(drafts + 2, 1, journal));
+	assert_true(spool_is_recorded(drafts[2]));
+	for (size_t i = 0; i < COUNT; i++)
+		spool_free(&drafts[i]);
+	spool_journal_close(&journal);
+}
+
 /* What is restored has names that are the numbers of inodes that are free: new mail gets other names. */
 static void mail_is_accepted_where_many_numbers_in_a_row_are_taken(void **state)
 {
@@ -892,6 +971,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_no_journal_becomes_one, begin, end),
 		cmocka_unit_test_setup_teardown(room_comes_back_when_entries_are_settled, begin, end),
 		cmocka_unit_test_setup_teardown(a_journal_that_cannot_be_written_is_used_again_later, begin, end),
+		cmocka_unit_test_setup_teardown(an_error_that_the_thread_that_settles_hears_of_is_told_to_both, begin, end),
+		cmocka_unit_test_setup_teardown(what_could_not_be_noted_is_noted_with_what_comes_next, begin, end),
 		cmocka_unit_test_setup_teardown(when_one_entry_cannot_be_written_none_of_its_round_counts, begin, end),
 	};
 
