@@ -258,15 +258,19 @@ static bool make_directory(const char *path, const struct stat *like)
 	const char *name;
 	int at = file_directory_found(path, &name), fd = -1;
 	bool made, ok;
+	mode_t mask;
 
 	if (at == -1)
 		return false;
+	/* it is opened before it has its mode */
+	mask = umask(0);
 	file_as_owner("./.");
 	made = mkdirat(at, name, 0700) == 0;
 	file_as_oneself();
 	if (!made && errno == EACCES && geteuid() == 0)
 		made = mkdirat(at, name, 0700) == 0 && fchownat(at, name, like->st_uid, like->st_gid, AT_SYMLINK_NOFOLLOW) == 0;
 	ok = made || errno == EEXIST;
+	umask(mask);
 	/* no program looks for mail behind a link */
 	if (ok)
 		fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -261,7 +261,10 @@ int spool_add(struct spool_draft *d, const char *bytes, size_t n, struct buf *wh
 
 /* ---- directories ---- */
 
-/* Makes the hash directories above `path` that are missing, and makes them last. */
+/*
+ * Makes the hash directories above `path` that are missing, and makes them last; whatever the umask is, as others of its owner's
+ * programs put mail there, too.
+ */
 static bool make_hash(char *path, unsigned levels)
 {
 	char *slash = strrchr(path, '/');
@@ -271,7 +274,8 @@ static bool make_hash(char *path, unsigned levels)
 		return true;
 	*slash = '\0';
 	ok = access(path, F_OK) == 0 ||
-	     (make_hash(path, levels - 1) && (mkdir(path, 0750) == 0 || errno == EEXIST) && publish_sync_directory(path));
+	     (make_hash(path, levels - 1) && (mkdir(path, 0750) == 0 ? chmod(path, 0750) == 0 : errno == EEXIST) &&
+	      publish_sync_directory(path));
 	*slash = '/';
 	return ok;
 }

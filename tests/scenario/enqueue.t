@@ -54,6 +54,19 @@ subtest 'an empty sender is none, as with sendmail, and an empty host is "-"' =>
 	like Spool::slurp("$office/transport/$job"), qr/^r.{7,11}lmtp - bob \d+$/m, 'the host';
 };
 
+subtest 'directories of the hash have the mode of the others, whatever the umask is' => sub {
+	for my $umask (0, 0777) {
+		my $office = office();
+		Spool->new($office);
+		my $before = umask $umask;
+		my ($status, undef, $err) = run($message, '-HH', '-P', $office, @bob);
+		umask $before;
+		is "$status $err", '0 ', sprintf 'umask %03o: taken', $umask;
+		is join(' ', map { sprintf '%04o', (stat)[2] & 07777 } glob "$office/{queue,transport}/* $office/{queue,transport}/*/*"),
+			join(' ', ('0750') x 4), '... the owner reaches what it made';
+	}
+};
+
 subtest 'a device that never ends is no message' => sub {
 	for my $device ('/dev/zero', '/dev/full', '/dev/urandom') {
 		my $office = office();
