@@ -14,7 +14,9 @@
 #include <unistd.h>
 
 #include "lib/alloc.h"
+#include "lib/buf.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/process.h"
 #include "lib/text.h"
 
@@ -27,6 +29,7 @@ struct search {
 	char *regions;           /* HOME/__db. */
 	char *map;
 	char *fence;
+	struct buf maps;         /* room for what a process has in memory */
 };
 
 static char *real_name(const char *path)
@@ -54,6 +57,7 @@ static void search_end(struct search *search)
 	free(search->regions);
 	free(search->map);
 	free(search->fence);
+	buf_free(&search->maps);
 }
 
 /* What a file of a process, by the name that the kernel shows, means. */
@@ -73,30 +77,29 @@ static unsigned meaning(const struct search *search, const char *name)
 	return 0;
 }
 
-static unsigned mapped_uses(const struct search *search, const char *proc, bool *seen)
+static unsigned mapped_uses(struct search *search, const char *proc, bool *seen)
 {
-	char *path = xasprintf("%s/maps", proc);
-	FILE *f = fopen(path, "re");
-	char *line = NULL;
-	size_t size = 0;
+	char *path = xasprintf("%s/maps", proc), *line, *rest;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	unsigned uses = 0;
 
 	free(path);
-	if (f == NULL) {
+	buf_clear(&search->maps);
+	/* as a whole: there are thousands of lines in /proc, of which few are ours */
+	if (fd < 0 || !file_read(fd, &search->maps)) {
 		*seen = *seen && (errno == ENOENT || errno == ESRCH);
+		file_directory_close(fd);
 		return 0;
 	}
-	while (getline(&line, &size, f) > 0) {
-		/* "from-to rwxp offset device inode   /path" */
-		char *name = strchr(line, '/');
+	close(fd);
+	rest = search->maps.data;
+	/* "from-to rwxp offset device inode   /path" */
+	while ((line = strsep(&rest, "\n")) != NULL) {
+		const char *name = strchr(line, '/');
 
-		if (name == NULL)
-			continue;
-		name[strcspn(name, "\n")] = '\0';
-		uses |= meaning(search, name);
+		if (name != NULL)
+			uses |= meaning(search, name);
 	}
-	free(line);
-	fclose(f);
 	return uses;
 }
 
@@ -114,7 +117,8 @@ static unsigned open_uses(const struct search *search, const char *proc, bool *s
 	}
 	while ((entry = readdir(dir)) != NULL) {
 		char name[PATH_MAX + sizeof DELETED];
-		ssize_t n = readlinkat(dirfd(dir), entry->d_name, name, sizeof name - 1);
+		/* "." and ".." are none */
+		ssize_t n = entry->d_name[0] != '.' ? readlinkat(dirfd(dir), entry->d_name, name, sizeof name - 1) : 0;
 
 		if (n <= 0)
 			continue;
@@ -125,7 +129,7 @@ static unsigned open_uses(const struct search *search, const char *proc, bool *s
 	return uses;
 }
 
-static unsigned uses_of(const struct search *search, pid_t pid, bool *seen)
+static unsigned uses_of(struct search *search, pid_t pid, bool *seen)
 {
 	char *proc = xasprintf("/proc/%ld", (long)pid);
 	unsigned uses;
@@ -252,7 +256,7 @@ void users_subtract(struct users *users, const struct users *others)
 /* ---- stopping ----------------------------------------------------------------- */
 
 /* A process that has ended and waits for its parent still takes signals, but uses nothing any more. */
-static bool all_gone(const struct users *users, const struct search *search, int *fds)
+static bool all_gone(const struct users *users, struct search *search, int *fds)
 {
 	bool gone = true;
 
@@ -271,7 +275,7 @@ static bool all_gone(const struct users *users, const struct search *search, int
 	return gone;
 }
 
-static bool signal_and_wait(const struct users *users, const struct search *search, int *fds, int sig, int64_t deadline)
+static bool signal_and_wait(const struct users *users, struct search *search, int *fds, int sig, int64_t deadline)
 {
 	for (size_t i = 0; i < users->count; i++)
 		if (fds[i] >= 0)
