@@ -146,7 +146,10 @@ static struct schedconf *read_conf(const struct options *set)
 		buf_addf(&path, "%s/scheduler.conf", share);
 	conf = schedconf_read(buf_str(&path), &why);
 	if (conf == NULL)
-		die(access(buf_str(&path), R_OK) < 0 ? EX_NOINPUT : EX_CONFIG, "%s", buf_str(&why));
+		die(file_can_be_read(buf_str(&path)) ? EX_CONFIG : EX_NOINPUT, "%s", buf_str(&why));
+	/* a name that was mistyped would show with the first report only: in a file in postman/, and not at its sender */
+	if (set->dbases != NULL && !file_can_be_read(set->dbases))
+		die(EX_NOINPUT, "%s: %s", set->dbases, file_error(errno));
 	if (set->verbose && conf->pool.ignored.len > 0)
 		complain("%s: no effect here: %s", buf_str(&path), buf_str(&conf->pool.ignored));
 	buf_free(&path);

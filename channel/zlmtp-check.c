@@ -179,7 +179,7 @@ static void look_at_agents(struct findings *f, const struct options *w)
 	if (conf == NULL)
 		finding_add(f, FINDING_CRITICAL, "%s", buf_str(&why));
 	else
-		check_agents(f, conf, (unsigned)w->seconds);
+		check_agents(f, conf, w->conf, (unsigned)w->seconds);
 	schedconf_free(&conf);
 	buf_free(&why);
 }

@@ -51,6 +51,7 @@ struct reporter {
 	struct office office;
 	const char *dbases;
 	struct buf in;
+	bool asked;
 };
 
 static void read_options(struct reporter *r, int argc, char **argv)
@@ -188,13 +189,19 @@ static void read_request(struct work *w, const char *text, size_t n)
 
 /* ---- the work ---- */
 
+static int open_maps(struct reporter *r)
+{
+	const struct routing routing = { .dbases = r->dbases };
+
+	return r->office.router != NULL ? EX_OK : routing_open(&routing, &r->office.router);
+}
+
 static void work_off(struct reporter *r, struct work *works, size_t count)
 {
 	struct spool_draft **drafts = NULL;
 	size_t draft_count = 0, capacity = 0;
-	const struct routing routing = { .dbases = r->dbases };
 	/* the maps may be refused now and be mended later: nothing is reported until then */
-	bool possible = r->office.router != NULL || routing_open(&routing, &r->office.router) == EX_OK;
+	bool possible = open_maps(r) == EX_OK;
 	struct buf out = { 0 };
 
 	for (size_t i = 0; i < count && possible; i++) {
@@ -274,13 +281,16 @@ int main(int argc, char **argv)
 	struct reporter r = { 0 };
 	struct pollfd more = { .fd = STDIN_FILENO, .events = POLLIN };
 	ssize_t n;
+	int status;
 	struct office *o;
 	struct buf why = { 0 }, notes = { 0 };
-	char *directory, *line, *rest;
+	char *dbases, *directory, *line, *rest;
 
 	process_begin(program.name);
 	signal(SIGPIPE, SIG_IGN);
 	read_options(&r, argc, argv);
+	/* a path counts from where we are started, not from transport/ */
+	r.dbases = dbases = file_absolute(r.dbases);
 	logline_open_syslog("runqueue");
 	o = &r.office;
 	o->privilege = account_nobody();
@@ -307,13 +317,17 @@ int main(int argc, char **argv)
 		/* what comes together goes to the disk together */
 		if (n > 0 && r.in.len < 4 * CHUNK && poll(&more, 1, 0) > 0)
 			continue;
+		r.asked |= r.in.len > 0;
 		if (r.in.len > 0)
 			work_off_all(&r);
 	} while (n > 0 || (n < 0 && errno == EINTR));
+	/* runqueue always asks: an administrator tests whether this would work */
+	status = n < 0 ? EX_IOERR : r.asked ? EX_OK : open_maps(&r);
 	router_destroy(&r.office.router);
 	report_settings_free(&r.office.settings);
 	forms_free(&r.office.forms);
 	spool_close(&r.office.spool);
 	buf_free(&r.in);
-	return n < 0 ? EX_IOERR : EX_OK;
+	free(dbases);
+	return status;
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -99,6 +100,30 @@ static bool is_known(const struct agents *all, const struct agent *a)
 	return false;
 }
 
+/* The program can be run by its user, or it was found why not. */
+static bool has_program(struct findings *f, const struct agent *a)
+{
+	const char *path = a->launch.arguments[0];
+	enum severity level = FINDING_CRITICAL;
+	struct stat st;
+	int code;
+
+	if (stat(path, &st) < 0) {
+		code = errno;
+		if (code != ENOENT && code != ENOTDIR)
+			level = FINDING_UNKNOWN;
+	} else if (!S_ISREG(st.st_mode) || (st.st_mode & 0111) == 0) {
+		code = S_ISDIR(st.st_mode) ? EISDIR : EACCES;
+	} else if (access(path, X_OK) < 0) {
+		code = errno;
+		level = FINDING_UNKNOWN;    /* another user may */
+	} else {
+		return true;
+	}
+	finding_add(f, level, "%s: cannot run %s: %s", a->name, path, strerror(code));
+	return false;
+}
+
 static void add_agent(struct agents *all, const struct clause *c)
 {
 	struct agent a = { .clause = c, .fd = -1 };
@@ -107,6 +132,8 @@ static void add_agent(struct agents *all, const struct clause *c)
 	a.name = xasprintf("%s/%s", c->channel, c->host);
 	if (!launch_prepare(&a.launch, c, literal(c->channel, "lmtp"), literal(c->host, "-"), &why)) {
 		finding_add(all->findings, FINDING_CRITICAL, "%s: %s", a.name, buf_str(&why));
+		free_agent(&a);
+	} else if (!has_program(all->findings, &a)) {
 		free_agent(&a);
 	} else if (strcmp(file_name(a.launch.arguments[0]), "lmtp") != 0) {
 		finding_add(all->findings, FINDING_OK, "%s: %s is not checked", a.name, a.launch.arguments[0]);
@@ -350,14 +377,20 @@ static void judge(struct agents *all, struct agent *a, int status)
 	buf_free(&peer);
 }
 
-void check_agents(struct findings *f, const struct schedconf *conf, unsigned seconds)
+void check_agents(struct findings *f, const struct schedconf *conf, const char *path, unsigned seconds)
 {
 	struct agents all = { .findings = f };
 	int64_t begun = clock_ms();
+	size_t commands = 0;
 
-	for (size_t i = 0; i < conf->count; i++)
-		if (conf->clauses[i].command != NULL && strcmp(conf->clauses[i].channel, "*") != 0)
-			add_agent(&all, &conf->clauses[i]);
+	for (size_t i = 0; i < conf->count; i++) {
+		if (conf->clauses[i].command == NULL || strcmp(conf->clauses[i].channel, "*") == 0)
+			continue;
+		commands++;
+		add_agent(&all, &conf->clauses[i]);
+	}
+	if (commands == 0)
+		finding_add(f, FINDING_CRITICAL, "%s: no clause for mail has a command", path);
 	for (size_t i = 0; i < all.count; i++) {
 		struct agent *a = &all.list[i];
 

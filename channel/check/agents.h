@@ -10,8 +10,9 @@
 
 /*
  * Runs "COMMAND -B" for each different lmtp command of the file, all at once, as its clause's user; each may take
- * `seconds`.  The working directory is $POSTOFFICE/transport.
+ * `seconds`.  Of other commands the program must be there.  `path` names the file.  The working directory is
+ * $POSTOFFICE/transport.
  */
-void check_agents(struct findings *f, const struct schedconf *conf, unsigned seconds);
+void check_agents(struct findings *f, const struct schedconf *conf, const char *path, unsigned seconds);
 
 #endif

@@ -338,6 +338,12 @@ struct schedconf *schedconf_read(const char *path, struct buf *why)
 
 	if (file_read_text(path, &text)) {
 		conf = schedconf_parse(path, text.data, text.len, why);
+		/* a file that was cut off, or is not written yet: all mail would wait, and nobody would be told */
+		if (conf != NULL && conf->count == 0) {
+			text_add_clean_string(why, path, 500);
+			buf_adds(why, ": no clause is in it; write one for each channel, see runqueue(8)");
+			schedconf_free(&conf);
+		}
 	} else {
 		text_add_clean_string(why, path, 500);
 		buf_addf(why, ": %s", file_error(errno));

@@ -29,6 +29,7 @@ printf 'nonesuch\n' > bad.tls
 printf 'From: ann\n\nHello.\n' > message
 enqueue -m -P po -s ann@example.org -r a,b,c < message > po.out
 mkdir -p damaged/transport damaged/queue && echo rubbish > damaged/transport/17
+mkdir -p folder && : > void && echo '# nothing yet' > remark
 END
 
 # program => lists of exit code, what is wrong, command
@@ -108,12 +109,17 @@ my %cases = (
 		[64, 'usage', 'runqueue -P po'],
 		[65, 'a damaged file in a list', 'runqueue -l -P damaged'],
 		[66, 'no configuration', 'runqueue -1 -P po -f nonesuch'],
+		[66, 'a directory as configuration', 'runqueue -1 -P po -f folder'],
+		[66, '-F without a file', 'runqueue -1 -P po -f scheduler.conf -F nonesuch'],
+		[66, 'a directory as -F', 'runqueue -1 -P po -f scheduler.conf -F folder'],
 		[66, 'no post office', 'runqueue -l -P nonesuch'],
 		[69, 'an agent that is not there', 'runqueue -1 -P po -f scheduler.conf'],
 		[73, 'no post office to run in', 'runqueue -1 -P nonesuch -f scheduler.conf'],
 		[74, 'output that cannot be written', 'runqueue -l -P po > /dev/full'],
 		[75, 'a scheduler that runs', 'mkdir -p other/transport && echo $$ > other/.pid.scheduler && runqueue -1 -P other -f scheduler.conf; exit $?'],
 		[78, 'a damaged configuration', 'runqueue -1 -P po -f bad.scheduler'],
+		[78, 'an empty configuration', 'runqueue -1 -P po -f void'],
+		[78, 'a configuration without a clause', 'runqueue -1 -P po -f remark'],
 	],
 	sqlsync => [
 		[64, 'usage', 'sqlsync -f message'],
@@ -125,6 +131,10 @@ my %cases = (
 		[64, 'usage', 'zlmtp-report'],
 		[73, 'no post office', 'zlmtp-report -f dbases.conf -P nonesuch < /dev/null'],
 		[66, 'no zmailer.conf', 'ZCONFIG=/nonesuch zlmtp-report -f dbases.conf -P po < /dev/null'],
+		[66, 'no dbases.conf', 'zlmtp-report -f nonesuch -P po < /dev/null'],
+		[66, 'a directory as dbases.conf', 'zlmtp-report -f folder -P po < /dev/null'],
+		[78, 'a damaged dbases.conf', 'zlmtp-report -f bad.conf -P po < /dev/null'],
+		[78, 'an empty dbases.conf', 'zlmtp-report -f void -P po < /dev/null'],
 		[74, 'standard input that cannot be read', 'zlmtp-report -f dbases.conf -P po < .'],
 		[76, 'no request', 'echo hello | zlmtp-report -f dbases.conf -P po'],
 	],
@@ -143,6 +153,8 @@ my %cases = (
 		[0, 'all is well', 'mkdir -m 750 -p well/transport well/queue well/postman && zlmtp-check -P well -o spool'],
 		[1, 'a queue that nobody runs', 'zlmtp-check -P well -o queue'],
 		[2, 'a damaged file', 'zlmtp-check -P damaged -o queue'],
+		[2, 'an agent that is not there', 'zlmtp-check -P well -o agents -f scheduler.conf'],
+		[2, 'no clause for mail', 'zlmtp-check -P well -o agents -f void'],
 		[3, 'usage', 'zlmtp-check -o nonesuch'],
 	],
 );
@@ -190,7 +202,7 @@ sub type ($script) {
 }
 
 mkdir "$dir/bin" or die;
-for my $program (glob "$build/channel/{lmtp,lmtp-probe,enqueue,runqueue,zlmtp-queue,zlmtp-report,intake} $build/db/{newdb,dbupdate,dblookup,dbserve,ldapsync,sqlsync}") {
+for my $program (glob "$build/channel/{lmtp,lmtp-probe,enqueue,runqueue,zlmtp-queue,zlmtp-report,zlmtp-check,intake} $build/db/{newdb,dbupdate,dblookup,dbserve,ldapsync,sqlsync}") {
 	symlink $program, "$dir/bin/" . $program =~ s{.*/}{}r if -x $program;
 }
 $ENV{PATH} = "$dir/bin:$ENV{PATH}";

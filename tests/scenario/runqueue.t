@@ -255,7 +255,7 @@ subtest 'files that are no files' => sub {
 	POSIX::mkfifo($q->dir . '/scheduler.conf', 0600);
 	$q->start('-1');
 	my ($status, undef, $err) = $q->finish(10);
-	is $status, 78, 'a pipe as scheduler.conf';
+	is $status, 66, 'a pipe as scheduler.conf';
 	like $err, qr/scheduler\.conf: not a regular file$/m, 'is named';
 };
 

@@ -127,6 +127,15 @@ subtest 'servers' => sub {
 	is_found(\@only, 0, qr{UNIX:$dir/good is ready}, 'a host among the arguments is no address');
 	agents('/bin/false');
 	is_found(\@only, 0, qr{/bin/false is not checked}, 'another agent');
+	spew("$dir/plain", '');
+	for my $bad ('/nowhere/mailbox', "$dir/plain", $dir, '/nowhere/lmtp -p 24') {
+		agents($bad);
+		is_found(\@only, 2, qr{CRITICAL - lmtp/\*: cannot run @{[$bad =~ s/ .*//r]}: }, "no program: $bad");
+	}
+	spew("$dir/scheduler.conf", "*/*\n\tinterval=1m\nlmtp/*\n\tinterval=2m\n");
+	is_found(\@only, 2, qr{CRITICAL - $dir/scheduler\.conf: no clause .*command}, 'clauses without an agent');
+	spew("$dir/scheduler.conf", '');
+	is_found(\@only, 2, qr{CRITICAL - $dir/scheduler\.conf: no clause}, 'an empty scheduler.conf');
 	spew("$dir/scheduler.conf", "lmtp/*\n\tcommand=\"$build/channel/lmtp -F UNIX:$dir/good\nxx\n");
 	is_found(\@only, 2, qr{scheduler\.conf:\d+:\d+: expected .*}, 'a damaged scheduler.conf');
 	spew("$dir/scheduler.conf", join '', map { "c$_/*\n\tcommand=\"$build/channel/lmtp -F UNIX:$dir/silent\"\n" } 1 .. 4);
