@@ -93,6 +93,21 @@ subtest 'what was delivered or removed does not come back' => sub {
 	ok !-e "$office/.removed.runqueue", '... the list is gone';
 };
 
+subtest 'what was rerouted does not come back' => sub {
+	my $intake = Intake->start;
+	my ($dir, $office) = ($intake->dir, $intake->office);
+	accepts($intake);
+	$intake->routes("ann\@example.org: lmtp!other!ann\n");
+	like `cd '$dir' && ZCONFIG='$dir/zenv' '$build/channel/zlmtp-queue' reroute -f dbases.conf -o protocols=routes -P '$office' all 2>&1`, qr/lmtp\/store -> lmtp\/other/,
+		'an operator reroutes it';
+	$intake->stop('KILL');
+	$intake->forget_marks;
+	$intake->again;
+	is scalar($intake->queued), 1, 'one message is in the queue when intake was killed';
+	like Spool::slurp("$office/transport/" . ($intake->queued)[0]), qr/^r +lmtp other ann /m, '... with its new recipient';
+	unlike $intake->said, qr/from the journal/, '... and nothing is said';
+};
+
 subtest 'a journal that cannot be used' => sub {
 	for (['a link', sub ($j) { symlink '/etc/passwd', $j }], ['a directory', sub ($j) { mkdir $j }], ['a pipe', sub ($j) { system 'mkfifo', $j }]) {
 		my ($what, $make) = @$_;

@@ -300,6 +300,38 @@ static char *find_other_job(void)
 	return job;
 }
 
+/* A reroute puts a new control file in the place of the old one, with other recipients. */
+static void what_was_rerouted_is_left_alone(void **state)
+{
+	(void)state;
+	for (int cut = 0; cut < 2; cut++) {
+		struct accepted *a;
+		const char *r;
+		struct buf control = { 0 };
+		size_t n;
+		int fd;
+
+		accept_and_die(false, false);
+		a = &accepted[1];
+		r = strstr(buf_str(&a->control), "\nr ");
+		assert_non_null(r);
+		n = (size_t)(r - a->control.data) + 1;
+		buf_add(&control, a->control.data, n);
+		buf_adds(&control, "r           lmtp other carl 65534\nr           lmtp other dave 65534\n");
+		buf_add(&control, strchr(r + 1, '\n') + 1, a->control.len - (size_t)(strchr(r + 1, '\n') + 1 - a->control.data));
+		buf_free(&a->control);
+		a->control = control;
+		fd = open(a->transport, O_WRONLY | O_TRUNC);
+		assert_int_equal(write(fd, control.data, control.len), (ssize_t)control.len);
+		close(fd);
+		if (cut)
+			assert_int_equal(truncate(a->queue, 20), 0);
+		assert_int_equal(restore(""), cut);
+		all_are_there_and_the_journal_is_gone();
+	}
+}
+
+
 static void a_message_whose_number_other_mail_has_gets_another(void **state)
 {
 	struct buf other = { 0 }, text = { 0 };
@@ -953,6 +985,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_there_is_left_alone, begin, end),
 		cmocka_unit_test_setup_teardown(files_that_a_power_cut_damaged_are_made_anew, begin, end),
 		cmocka_unit_test_setup_teardown(what_agents_have_written_is_left_alone, begin, end),
+		cmocka_unit_test_setup_teardown(what_was_rerouted_is_left_alone, begin, end),
 		cmocka_unit_test_setup_teardown(a_message_whose_number_other_mail_has_gets_another, begin, end),
 		cmocka_unit_test_setup_teardown(what_is_settled_and_not_there_was_delivered, begin, end),
 		cmocka_unit_test_setup_teardown(what_was_noted_as_removed_was_delivered, begin, end),
