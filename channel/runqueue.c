@@ -290,9 +290,12 @@ static void add_sums(struct buf *out, const struct loop *loop, const char *rest)
 	int64_t ms = clock_ms() - loop->began;
 	size_t waiting, held;
 
+	/* one message in 5 ms would be 200 messages/s */
+	if (ms < 1000)
+		ms = 1000;
 	scheduler_count(s, &waiting, &held);
 	buf_addf(out, "delivered %zu, failed %zu, %s %zu, held %zu; %.1f messages/s", s->delivered, s->failed, rest, waiting,
-	         held, (double)s->removed * 1000 / (double)(ms > 0 ? ms : 1));
+	         held, (double)s->removed * 1000 / (double)ms);
 }
 
 static void clean(struct loop *loop)
@@ -407,6 +410,8 @@ static int list(const struct options *set)
 		die(EX_IOERR, "standard output: %s", strerror(errno));
 	if (listing.count == 0 && listing.finished == 0 && !set->json)
 		mailq_nothing(MAILQ_EMPTY);
+	if (listing.no_answers != NULL)
+		complain("%s", listing.no_answers);
 	ok = listing.trouble == 0;
 	listing_free(&listing);
 	return ok ? EX_OK : EX_DATAERR;

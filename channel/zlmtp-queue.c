@@ -260,7 +260,7 @@ static int list_or_summary(const struct options *set)
 	struct reading r = { .set = set };
 	struct listing all;
 	size_t finished;
-	bool any;
+	bool any, damaged;
 
 	/* a runqueue that runs has the sums of a long queue at once, and its newest reasons */
 	if (summary && r.set->words == 0)
@@ -274,6 +274,10 @@ static int list_or_summary(const struct options *set)
 		if (summary)
 			r.summary = summary_create(r.set->now);
 		listing_each(&all, read_entry, &r);
+	}
+	if (all.no_answers != NULL) {
+		complain("%s", all.no_answers);
+		r.sums.trouble += set->words == 0;
 	}
 	r.sums.finished = set->words == 0 ? all.finished : 0;
 	if (!summary)
@@ -293,7 +297,9 @@ static int list_or_summary(const struct options *set)
 	listing_free(&r.part);
 	buf_free(&r.out);
 	free(r.last);
-	if (all.trouble > 0 && (set->words == 0 || r.sums.trouble > 0))
+	damaged = all.trouble > 0 && (set->words == 0 || r.sums.trouble > 0);
+	listing_free(&all);
+	if (damaged)
 		return EX_DATAERR;
 	if (set->words > 0 && r.count == 0 && r.unclear != NULL)
 		cannot_tell(set->verb, r.unclear);
@@ -344,6 +350,9 @@ static int show(const struct options *set)
 	if (chosen.count == 0)
 		die(1, "%s: no such message in the queue", set->filter.id);
 	listing_each(&all, keep_matching, &r);
+	if (all.no_answers != NULL)
+		complain("%s", all.no_answers);
+	listing_free(&all);
 	for (size_t i = 0; i < r.part.count; i++)
 		if (strcmp(r.part.list[i].name, chosen.messages[0].job) == 0 && r.part.list[i].held == chosen.messages[0].held)
 			listing_add(&entries, &r.part.list[i]);

@@ -113,6 +113,8 @@ void check_queue(struct findings *f, const struct thresholds *age, const struct 
 		finding_add(f, FINDING_WARNING,
 		            "queue: intake was killed and does not run; mail that it had accepted may be in .journal.intake: "
 		            "runqueue puts it into the queue within a minute, or start intake");
+	if (l.no_answers != NULL)
+		finding_add(f, FINDING_UNKNOWN, "queue: %s", l.no_answers);
 	for (size_t i = 0; i < l.count; i++) {
 		const struct listed *e = &l.list[i];
 

@@ -265,8 +265,11 @@ void listing_each(struct listing *l, listing_tell *hear, void *context)
 	struct buf why = { 0 };
 
 	*l = (struct listing){ 0 };
-	if (queue_state_read(&r.state, &why) == QUEUE_STATE_UNREADABLE)
-		tell_trouble(&r, LISTED_UNREADABLE, QUEUE_STATE_NAME, 0, 0, buf_str(&why));
+	/* it is no mail, so it has no row */
+	if (queue_state_read(&r.state, &why) == QUEUE_STATE_UNREADABLE) {
+		l->no_answers = xasprintf("%s; next tries and the newest answers are not known", buf_str(&why));
+		l->trouble++;
+	}
 	l->scheduler = r.state.process;
 	read_directory(&r, false);
 	read_directory(&r, true);
@@ -342,5 +345,6 @@ void listing_free(struct listing *l)
 {
 	listing_clear(l);
 	free(l->list);
+	free(l->no_answers);
 	*l = (struct listing){ 0 };
 }

@@ -55,6 +55,7 @@ struct listing {
 	size_t reports;           /* messages in which all recipients are settled that wait for their report */
 	size_t finished;          /* others in which all recipients are settled, not removed yet */
 	size_t trouble;           /* files and directories */
+	char *no_answers;         /* why what runqueue published is not known, one line; NULL if it is.  Counts as trouble. */
 	int64_t oldest;           /* seconds since 1970: arrival of the oldest message that waits for anything, 0 without */
 	pid_t scheduler;          /* the runqueue that publishes what it knows, 0 without */
 };
@@ -65,14 +66,14 @@ typedef bool listing_tell(void *context, const struct listed *e);
 /*
  * Reads the queue of the working directory, $POSTOFFICE/transport, and what is on hold beside it, and tells every entry in
  * the order in which it is found; those of one message come one after the other.  Sums are left in `l`, whose list stays
- * empty: a queue of any length needs no more memory for it.
+ * empty, for listing_free(): a queue of any length needs no more memory for it.
  */
 void listing_each(struct listing *l, listing_tell *tell, void *context);
 
 /* The same for what is on hold alone. */
 void listing_each_held(struct listing *l, listing_tell *tell, void *context);
 
-/* The same into the list.  Trouble stands in the list. */
+/* The same into the list.  Trouble of mail stands in the list. */
 void listing_read(struct listing *l);
 
 /* A copy of an entry with strings of its own, at the end of the list; oldest first after listing_sort(). */

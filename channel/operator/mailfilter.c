@@ -133,8 +133,8 @@ bool mailfilter_may_match(const struct mailfilter *f, const struct listed *e)
 {
 	const char *slash = strrchr(e->name, '/'), *base = slash != NULL && slash[1] != '\0' ? slash + 1 : e->name;
 
-	/* the file with the answers of runqueue is no mail; in a directory there may be any */
-	if (e->inode != 0 || base[0] == '.')
+	/* in a directory there may be any mail */
+	if (e->inode != 0)
 		return false;
 	for (size_t i = 0; i < f->count && isdigit((unsigned char)base[0]); i++) {
 		const char *value = f->conditions[i].value;

@@ -63,6 +63,7 @@ void selection_read(struct selection *s)
 	size_t kept = 0;
 
 	listing_each(&sums, choose, s);
+	listing_free(&sums);
 	if (!s->exact)
 		return;
 	/* the filter names one message wholly: those whose ids only begin so are not meant */

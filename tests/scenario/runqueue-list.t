@@ -8,6 +8,7 @@ use Test::More;
 use JSON::PP ();
 use POSIX ();
 use RunQueue;
+use Tool ();
 
 my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
 
@@ -195,10 +196,19 @@ subtest 'a state file that is none' => sub {
 	$q->message(['a']);
 	for my $text ('', "zlmtp-runqueue-state 2\t1\t1\n", "zlmtp-runqueue-state 1\t1\t1\n100\tx\n", "zlmtp-runqueue-state 1\t1\t1\n100", "\0") {
 		Spool->put($q->office . '/.state.runqueue', $text);
-		my ($status, $out) = list($q);
+		my ($status, $out, $err) = list($q);
 		is $status, 65, 'exit 65';
-		like $out, qr/^\.state\.runqueue +- +unreadable .* line [12]: expected .*$/m, 'named with its line';
+		like $err, qr/\Arunqueue: \.state\.runqueue line [12]: expected .*; next tries and the newest answers are not known\n\z/, 'named with its line';
 		like $out, qr/ lmtp\/- +a +-$/m, 'the mail is listed';
+		like $out, qr/^1 recipient in 1 message, .*; 1 file damaged or unreadable$/m, 'the sum';
+		unlike $out, qr/^\./m, 'a file that is no mail has no row';
+		is scalar(rows($q)), 1, 'nor one in JSON';
+		my $queue = Tool::run(["$build/channel/zlmtp-queue", '-P', $q->office, 'list']);
+		is $queue->{out} =~ s/ +$//mgr, $out =~ s/ +$//mgr, 'zlmtp-queue list shows the same';
+		is $queue->{err}, $err =~ s/^runqueue/zlmtp-queue/r, 'and says the same';
+		is $queue->{status}, 65, 'with the same exit status';
+		is_deeply [@{Tool::run(["$build/channel/zlmtp-queue", '-P', $q->office, 'hold', 'to=nobody'])}{qw(status err)}],
+			[1, "zlmtp-queue: hold: nothing in the queue matches\n"], 'and it is nothing that a filter may mean';
 	}
 };
 

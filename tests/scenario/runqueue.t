@@ -24,6 +24,7 @@ subtest 'delivered mail is removed' => sub {
 	is "$status $err", '0 ', 'exit 0 without complaints';
 	is_deeply [$q->names, glob $q->office . '/*/Y/K/*'], [], 'nothing is left';
 	like $out, qr/^delivered 3, failed 0, deferred 0, held 0; \d+\.\d messages\/s\n\z/m, 'the sums at the end';
+	cmp_ok +($out =~ /; ([\d.]+) messages\/s$/m)[0], '<=', 2, 'a pass of less than a second says nothing of more messages than it had';
 	is_deeply [sort grep { !/^delivered \d/ } split /^/, $out], [sort map { "$id{$_->[0]} $_->[1] lmtp/- ok: ->> answer\n" }
 		[100, 'a'], ['Y/K/4711002', 'b'], ['Y/K/4711002', 'c']], 'a line for each outcome, with the id of the listing';
 	is_deeply { $q->reports }, {}, 'no reports';
