@@ -218,19 +218,44 @@ static void gone(struct publish *p)
 	p->temporary = NULL;
 }
 
-bool publish_move(struct publish *p, const char *path)
+/* False with errno, EEXIST if there is such a file. */
+static bool move(int at, const char *from, const char *to)
 {
-	bool moved = renameat2(p->at, p->temporary, AT_FDCWD, path, RENAME_NOREPLACE) == 0;
+	bool moved = renameat2(at, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0;
 
 	/* not every file system can do that in one step */
 	if (!moved && (errno == EINVAL || errno == ENOSYS)) {
-		moved = linkat(p->at, p->temporary, AT_FDCWD, path, 0) == 0;
+		moved = linkat(at, from, AT_FDCWD, to, 0) == 0;
 		if (moved)
-			unlinkat(p->at, p->temporary, 0);
+			unlinkat(at, from, 0);
 	}
+	return moved;
+}
+
+bool publish_move(struct publish *p, const char *path)
+{
+	bool moved = move(p->at, p->temporary, path);
+
 	if (moved)
 		gone(p);
 	return moved;
+}
+
+char *publish_set_aside(const char *path)
+{
+	char *name = xasprintf("%s.damaged", path);
+	unsigned n = 1;
+
+	while (!move(AT_FDCWD, path, name)) {
+		const int code = errno;
+
+		free(name);
+		errno = code;
+		if (code != EEXIST || n == PUBLISH_ASIDE_MAX)
+			return NULL;
+		name = xasprintf("%s.damaged.%u", path, ++n);
+	}
+	return name;
 }
 
 bool publish_replace(struct publish *p)

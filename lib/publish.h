@@ -48,6 +48,13 @@ void publish_abort(struct publish *p);
 bool publish_move(struct publish *p, const char *path);
 
 /*
+ * Renames a damaged file to PATH.damaged, or to PATH.damaged.2 and so on: what was put aside before stays, as it may be all that
+ * tells of the fault.  Returns the name, for free(); NULL with errno, EEXIST if all names are in use.  Nothing is synced.
+ */
+#define PUBLISH_ASIDE_MAX 100
+char *publish_set_aside(const char *path);
+
+/*
  * publish_commit() without its two syncs, for a caller that syncs itself: the target is replaced.  False with errno, the
  * temporary is still there.
  */

@@ -15,6 +15,7 @@
 #include "lib/alloc.h"
 #include "lib/log.h"
 #include "lib/parse.h"
+#include "lib/publish.h"
 
 /* Probes run while a client waits: rather none than a slow one. */
 #define WAIT_SECONDS 2
@@ -60,8 +61,8 @@ static void set_aside_damaged(const struct probe_cache *cache)
 	if (!damaged)
 		return;
 	path = map_path(cache);
-	name = xasprintf("%s.damaged", path);
-	if (rename(path, name) == 0)
+	name = publish_set_aside(path);
+	if (name != NULL)
 		complain("%s: damaged, renamed to %s", path, name);
 	else
 		complain("%s: damaged, and cannot be renamed: %s", path, strerror(errno));

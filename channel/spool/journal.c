@@ -14,6 +14,7 @@
 #include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/hash.h"
+#include "lib/publish.h"
 #include "lib/text.h"
 
 /* Two pages say in turn what is settled, so that one of them is whole; the halves follow. */
@@ -650,13 +651,14 @@ bool spool_journal_read(struct spool_journal *j, bool (*take)(void *context, con
 void spool_journal_set_aside(struct spool_journal **journal, struct buf *why)
 {
 	struct spool_journal *j = *journal;
-	char *kept = xasprintf("%s.damaged", j->path);
+	char *kept;
 
 	text_add_clean_string(why, j->path, 500);
 	buf_adds(why, ": an entry is damaged, and messages that were accepted may be lost");
 	file_as_user(j->spool->uid, j->spool->gid);
-	j->keeps = rename(j->path, kept) < 0;
-	if (!j->keeps) {
+	kept = publish_set_aside(j->path);
+	j->keeps = kept == NULL;
+	if (kept != NULL) {
 		buf_adds(why, "; it is kept as ");
 		text_add_clean_string(why, kept, 500);
 	}

@@ -79,15 +79,15 @@ for my $type (sort keys %suffix) {
 	my $base = build($type);
 	my $file = "$base.$suffix{$type}";
 	my $whole = slurp($file);
-	my (@laundered, @called_healthy, @wrong);
+	my (@laundered, @called_healthy, @wrong, @damaged);
 	my $tries = $ENV{ZLMTP_SOAK} ? 200 : long() ? 8 : 4;
 	for my $n (0 .. $tries - 1) {
 		# the first ones hit a record
 		my $at = $n < 3 ? index($whole, 'value' . (17 + $n)) + 5 : int(length($whole) * ($n * 2 + 1) / (2 * $tries));
 		put($file, $whole);
-		unlink "$file.lock", "$file-lock", "$file.damaged";
+		unlink "$file.lock", "$file-lock", glob "$file.damaged*";
 		flip($file, $at);
-		my $damaged = slurp($file);
+		push @damaged, my $damaged = slurp($file);
 		push @wrong, $at if look($type, $base, 'key17')->{status} != 75;
 		my $got = update($type, $base, 'set', 'another', 'one');
 		push @laundered, "$at: exit $got->{status}" if $got->{status} == 0 || slurp($file) ne $damaged;
@@ -104,6 +104,11 @@ for my $type (sort keys %suffix) {
 	ok -e "$file.damaged" && !-e $file, '... under a name of its own';
 	is update($type, $base, 'replace', $base)->{status}, 0, '... and its text makes it again';
 	is look($type, $base, 'key17')->{out}, "value17\n", '... as it was';
+	my $first = slurp("$file.damaged");
+	put($file, $damaged[1]);
+	is update($type, $base, 'recover')->{status}, 65, '... damaged again, recover puts it aside, too';
+	ok slurp("$file.damaged") eq $first, '... not in the place of the first one';
+	ok slurp("$file.damaged.2") eq $damaged[1], '... but under a name with a number';
 }
 
 # A byte of the seal itself: there is still one, and it proves that the map is not as it was built.

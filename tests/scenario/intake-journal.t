@@ -132,6 +132,7 @@ subtest 'a journal that is removed' => sub {
 
 subtest 'damage' => sub {
 	my $intake = Intake->start;
+	Spool->put(journal($intake) . '.damaged', 'of an earlier fault');
 	accepts($intake);
 	$intake->stop('KILL');
 	$intake->forget_marks;
@@ -145,8 +146,9 @@ subtest 'damage' => sub {
 	syswrite $file, $head . Intake::hash_of($intake->journal_key . $head . $rest) . $rest;
 	close $file;
 	$intake->again;
-	like $intake->said, qr/journal\.intake: an entry is damaged, and messages that were accepted may be lost; it is kept as \S+\.damaged$/m, 'it says so';
-	ok -e journal($intake) . '.damaged', '... and keeps it';
+	like $intake->said, qr/journal\.intake: an entry is damaged, and messages that were accepted may be lost; it is kept as \S+\.damaged\.2$/m, 'it says so';
+	ok -e journal($intake) . '.damaged.2', '... and keeps it';
+	is Spool::slurp(journal($intake) . '.damaged'), 'of an earlier fault', '... and what was kept before';
 	is scalar($intake->queued), 1, 'what is in the queue stays there';
 	ok accepts($intake), 'it accepts mail';
 	is $intake->stop, 0, '... and ends';

@@ -196,6 +196,15 @@ static void a_file_that_is_no_map_is_set_aside(void **state)
 	assert_int_equal(access(scratch(aside), F_OK), 0);
 	put_one("no-map", "a", 550, time(NULL));
 	assert_int_equal(find("no-map", "a"), 550);
+	/* what is damaged again does not take its place */
+	free(aside);
+	aside = xasprintf("no-map%s.damaged.2", suffix);
+	scratch_text(name, "nor is this\n");
+	cache = cache_at("no-map");
+	put(cache, "a", 550, time(NULL));
+	probe_cache_write(cache);
+	probe_cache_close(&cache);
+	assert_int_equal(access(scratch(aside), F_OK), 0);
 	free(name);
 	free(aside);
 }

@@ -206,6 +206,31 @@ static void a_child_leaves_its_parents_temporary_alone(void **state)
 	assert_string_equal(content("target"), "");
 }
 
+static void what_was_put_aside_before_stays(void **state)
+{
+	char *name;
+
+	(void)state;
+	for (unsigned n = 1; n <= PUBLISH_ASIDE_MAX; n++) {
+		char *text = xasprintf("damage %u", n), *expected = n == 1 ? xstrdup("a.damaged") : xasprintf("a.damaged.%u", n);
+
+		scratch_text("a", text);
+		name = publish_set_aside(scratch("a"));
+		assert_string_equal(name, scratch(expected));
+		assert_string_equal(content(expected), text);
+		free(name);
+		free(text);
+		free(expected);
+	}
+	assert_string_equal(content("a.damaged"), "damage 1");
+	scratch_text("a", "one more");
+	assert_null(publish_set_aside(scratch("a")));
+	assert_int_equal(errno, EEXIST);
+	assert_string_equal(content("a"), "one more");
+	assert_null(publish_set_aside(scratch("b")));
+	assert_int_equal(errno, ENOENT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -216,6 +241,7 @@ int main(void)
 		cmocka_unit_test_setup(somebody_elses_temporary_is_not_touched, empty),
 		cmocka_unit_test_setup(nobody_knows_the_name_of_the_next_temporary, empty),
 		cmocka_unit_test_setup(owner_and_group_can_be_left_alone, empty),
+		cmocka_unit_test_setup(what_was_put_aside_before_stays, empty),
 		cmocka_unit_test_setup(no_temporary_outlives_its_process, empty),
 		cmocka_unit_test_setup(a_child_leaves_its_parents_temporary_alone, empty),
 	};

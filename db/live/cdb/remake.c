@@ -30,10 +30,10 @@ static int fail(const struct remake *r, int status, const char *what, const char
 /* Out of the way of routers: a map that is not there defers mail, a damaged one may answer wrongly. */
 int remake_set_aside(const struct remake *r)
 {
-	char *aside = xasprintf("%s.damaged", r->live->path);
+	char *aside = publish_set_aside(r->live->path);
 	int status = EX_OK;
 
-	if (rename(r->live->path, aside) == 0)
+	if (aside != NULL)
 		live_tell(r->teller, "the damaged map is now %s", aside);
 	else if (errno != ENOENT)
 		status = fail(r, EX_IOERR, "cannot rename it", strerror(errno));
