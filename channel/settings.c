@@ -560,6 +560,7 @@ void lmtp_settings_from(struct lmtp_settings *set, int argc, char **argv)
 		}
 		has_address |= c == 'L';
 	}
+	option_end(&program, argc, argv);
 	take_operands(set, argv + optind, (size_t)(argc - optind));
 	take_zenv(set, has_address);
 	/* SMTP goes to one relay: the hosts of jobs would have to be looked up by MX */

@@ -77,10 +77,16 @@ static int read_input(struct source *source, struct buf *text)
 		close(fd);
 	if (ok && text->len > 0)
 		buf_consume(text, text_mark(text->data, text->len));
-	if (ok)
-		return EX_OK;
-	tell(source, 0, false, file_error(saved));
-	return EX_NOINPUT;
+	if (!ok) {
+		tell(source, 0, false, file_error(saved));
+		return EX_NOINPUT;
+	}
+	/* all that was known before would be unknown; "dbupdate replace" counts what it would remove */
+	if (text->len == 0 && strcmp(source->path, "-") == 0 && !source->replaces) {
+		tell(source, 0, false, "is empty, as if the program that writes it had failed; for a map without records write a comment");
+		return EX_DATAERR;
+	}
+	return EX_OK;
 }
 
 /*

@@ -84,6 +84,21 @@ is(run([$newdb, $base], env => { ZCONFIG => spew(scratch('zenv'), "DBTYPE=bhash\
 ok(-e "$base.dbh", '... is the type without -t');
 unlink glob "$base.*";
 
+# ---- a pipe whose writer failed ----
+
+run([$newdb, $base, '-'], in => "k v\n");
+$got = run(['sh', '-c', '"$0" --dump "$2" | "$1" "$3" -', $dblookup, $newdb, scratch('nonesuch'), $base]);
+is($got->{status}, 65, 'what could not be dumped is no empty map');
+like($got->{err}, qr/^newdb: standard input: is empty, as if the program that writes it had failed; for a map without records write a comment\n/m, '... says one line');
+is(value('k'), 'v', '... and the map stays');
+$got = run([$newdb, scratch('fresh'), '-'], in => '');
+is_deeply([$got->{status}, -e scratch('fresh.db')], [65, undef], '... nor is a new one made');
+$got = run([$newdb, $base, '-'], in => "# none\n");
+is($got->{status}, 0, 'a comment alone is a map without records');
+is(value('k'), 'status 1', '... that is empty');
+spew(scratch('input'), '');
+is(run([$newdb, $base, scratch('input')])->{status}, 0, 'so is a file without a line');
+
 # ---- what is wrong with texts ----
 
 newdb("a old\n");

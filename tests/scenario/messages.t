@@ -50,6 +50,7 @@ subtest 'a wrong command line is named before anything is looked for' => sub {
 	says(['zlmtp-queue', '-P', 'none', 'lst'], 64, qr/\Azlmtp-queue: lst: no such verb; expected list, /, 'a verb');
 	says(['intake', '-P', 'none', '-L', "lmtp:UNIX:$dir/lmtp", '-O', 'verify-with=-c lmtp'], 64,
 		qr/\Aintake: -O verify-with=-c lmtp: expected -O verify=CACHE, too; without it no store is asked; try -h\n\z/, 'half of two options');
+	says(['lmtp', 'store', '-c', 'lmtp'], 64, qr/\Almtp: -c: options come before other words; write "--" before a word that only looks like one; try --help\n\z/, 'an option behind the host');
 	says(['lmtp', '-O', 'connections=99'], 64, qr/\Almtp: -O connections=99: expected connections=N: sessions to one target, 1 to 16 /, 'a value, with its limits');
 };
 
@@ -59,7 +60,7 @@ subtest 'a post office that is not there, or is not ours' => sub {
 	says(['intake', '-f', records('none.conf', "# none\n"), '-P', $_, '-L', "lmtp:UNIX:$dir/lmtp"], 73, "intake: cannot create a file in $_: No such file or directory; name the post office with -P, or make one with enqueue -m\n",
 		"intake, $_") for 'none', '.';
 	says(['intake', '-f', "$dir/none.conf", '-P', 'none', '-S', 'none.tls', '-L', "lmtp:UNIX:$dir/lmtp"], 78, "intake: none.tls: No such file or directory\n", 'a file is named once');
-	says(['runqueue', '-P', 'none', '-1', '-f', records('empty.conf', '')], 73, qr/^runqueue: none\/\.pid\.runqueue: No such file or directory; name the post office with -P, or make one with enqueue -m$/m,
+	says(['runqueue', '-P', 'none', '-1', '-f', records('some.conf', qq(*/*\n    command="lmtp"\n))], 73, qr/^runqueue: none\/\.pid\.runqueue: No such file or directory; name the post office with -P, or make one with enqueue -m$/m,
 		'runqueue');
 	says(['zlmtp-queue', 'list', '-P', 'none'], 66, "zlmtp-queue: none/transport: No such file or directory; name the post office with -P, or make one with enqueue -m\n",
 		'zlmtp-queue');
@@ -70,7 +71,7 @@ subtest 'a post office that is not there, or is not ours' => sub {
 	says(['enqueue', '-P', $office, '-s', 'a@x.test', '-r', 'lmtp,h,u'], 73, qr/\Aenqueue: cannot create a file in office: Permission denied; the post office belongs to root: run this as that user, or name another post office with -P\n\z/,
 		'of another user', in => $message, by => \@other);
 	my $owner = "Permission denied; the post office belongs to root: run this as that user, or name another post office with -P";
-	says(['runqueue', '-P', $office, '-1', '-f', 'empty.conf'], 77, "runqueue: $office/.pid.runqueue: $owner\n", 'runqueue of another user', by => \@other);
+	says(['runqueue', '-P', $office, '-1', '-f', 'some.conf'], 77, "runqueue: $office/.pid.runqueue: $owner\n", 'runqueue of another user', by => \@other);
 	chmod 0700, "$dir/$office/transport";
 	says(['zlmtp-queue', 'list', '-P', $office], 77, "zlmtp-queue: $office/transport: $owner\n", 'zlmtp-queue of another user', by => \@other);
 	says(['runqueue', '-l', '-P', $office], 77, "runqueue: $office/transport: $owner\n", 'runqueue of another user', by => \@other);
