@@ -27,6 +27,8 @@
 /* The first descriptor that systemd hands over (sd_listen_fds(3)). */
 #define SYSTEMD_FIRST 3
 
+#define LISTENS_THERE "another process listens there; end it, or name another path"
+
 static struct listener *append(struct listeners *l, int fd, size_t kind, bool is_local, const char *name)
 {
 	struct buf clean = { 0 };
@@ -41,6 +43,30 @@ static int refuse(int status, const char *text, const char *what, struct buf *wh
 {
 	text_add_clean_string(why, text, 300);
 	buf_addf(why, ": %s", what);
+	return status;
+}
+
+/* What the system refused, in the words of who can change it. */
+static int refuse_errno(int error, bool is_path, const char *text, struct buf *why)
+{
+	int status = EX_CANTCREAT;
+	const char *what = strerror(error), *advice = "";
+
+	if (error == EADDRINUSE) {
+		status = EX_UNAVAILABLE;
+		what = is_path ? LISTENS_THERE : "another process listens there; end it, or name another port";
+	} else if (error == EADDRNOTAVAIL) {
+		what = "this machine does not have the address";
+	} else if (error == ENOENT) {
+		what = "the directory is not there; make it first";
+	} else if (error == EACCES) {
+		advice = is_path ? "; this user must be able to write to the directory"
+		                 : "; low ports are for root, or for a socket unit of systemd";
+	} else if (error == EPERM && is_path) {
+		advice = "; only root and members of the group can give it";
+	}
+	refuse(status, text, what, why);
+	buf_adds(why, advice);
 	return status;
 }
 
@@ -61,8 +87,6 @@ static int refuse_form(const struct listeners *l, const char *text, struct buf *
 }
 
 /* ---- UNIX sockets ---- */
-
-#define LISTENS_THERE "another process listens there; end it, or name another path"
 
 struct place {
 	char *path;
@@ -144,7 +168,7 @@ static int listen_at_path(struct listeners *l, size_t kind, const struct place *
 	struct stat st;
 	mode_t before;
 	bool ok;
-	int fd;
+	int fd, status;
 
 	memcpy(address.sun_path, place->path, strlen(place->path) + 1);
 	in_the_way = what_is_there(&address);
@@ -157,12 +181,12 @@ static int listen_at_path(struct listeners *l, size_t kind, const struct place *
 	umask(before);
 	if (!ok || chmod(place->path, place->mode) < 0 ||
 	    (place->group != (gid_t)-1 && lchown(place->path, (uid_t)-1, place->group) < 0) || listen(fd, BACKLOG) < 0) {
-		refuse(EX_CANTCREAT, text, strerror(errno), why);
+		status = refuse_errno(errno, true, text, why);
 		if (fd >= 0)
 			close(fd);
 		if (ok)
 			unlink(place->path);
-		return EX_CANTCREAT;
+		return status;
 	}
 	listener = append(l, fd, kind, true, text);
 	listener->path = xstrdup(place->path);
@@ -216,8 +240,7 @@ static int add_inet(struct listeners *l, size_t kind, const char *at, const char
 		append(l, fd, kind, false, text);
 		return EX_OK;
 	}
-	status = errno == EADDRINUSE ? EX_UNAVAILABLE : EX_CANTCREAT;
-	refuse(status, text, status == EX_UNAVAILABLE ? "another process listens there; end it, or name another port" : strerror(errno), why);
+	status = refuse_errno(errno, false, text, why);
 	if (fd >= 0)
 		close(fd);
 	return status;

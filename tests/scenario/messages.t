@@ -54,6 +54,24 @@ subtest 'a wrong command line is named before anything is looked for' => sub {
 	says(['lmtp', '-O', 'connections=99'], 64, qr/\Almtp: -O connections=99: expected connections=N: sessions to one target, 1 to 16 /, 'a value, with its limits');
 };
 
+subtest 'where to listen' => sub {
+	my $conf = records('listen.conf', "# none\n");
+	my @intake = ('intake', '-f', 'listen.conf', '-P', post_office('listening'), '-L');
+	says([@intake, "lmtp:UNIX:$dir/none/socket"], 73, "intake: -L lmtp:UNIX:$dir/none/socket: the directory is not there; make it first\n", 'no directory');
+	says([@intake, 'smtp:[192.0.2.1]:2525'], 73, "intake: -L smtp:[192.0.2.1]:2525: this machine does not have the address\n", 'an address of another machine');
+	plan skip_all => 'needs root' if $> != 0;
+	my @other = qw(setpriv --reuid=nobody --regid=nogroup --clear-groups);
+	chmod 0777, "$dir/listening" or die;
+	says([@intake, "lmtp:UNIX:$dir/socket"], 73, "intake: -L lmtp:UNIX:$dir/socket: Permission denied; this user must be able to write to the directory\n", 'a directory of others', by => \@other);
+	says([@intake, "lmtp:UNIX:$dir/listening/socket,group=daemon"], 73,
+		"intake: -L lmtp:UNIX:$dir/listening/socket,group=daemon: Operation not permitted; only root and members of the group can give it\n", 'a group of others', by => \@other);
+	ok !-e "$dir/listening/socket", '... no socket is left';
+	# where containers may use any port, this one is free
+	my ($free) = run(['cat', '/proc/sys/net/ipv4/ip_unprivileged_port_start'])->{out} =~ /(\d+)/;
+	$free > 79 ? says([@intake, 'smtp:[127.0.0.1]:79'], 73, "intake: -L smtp:[127.0.0.1]:79: Permission denied; low ports are for root, or for a socket unit of systemd\n",
+		'a port of root', by => \@other) : pass('all ports are free here');
+};
+
 subtest 'a post office that is not there, or is not ours' => sub {
 	says(['enqueue', '-P', 'none', '-s', 'a@x.test', '-r', 'lmtp,h,u'], 73,
 		"enqueue: cannot create a file in none: No such file or directory; name the post office with -P, or make one with enqueue -m\n", 'enqueue', in => $message);
