@@ -17,7 +17,6 @@
 #include "channel/server/figures.h"
 #include "channel/server/intake.h"
 #include "channel/net/tls.h"
-#include "channel/report/reportconf.h"
 #include "channel/spool/notify.h"
 #include "channel/spool/restore.h"
 #include "lib/account.h"
@@ -64,7 +63,6 @@ static struct program program = {
 
 struct options {
 	struct routing routing;
-	struct report_settings reports;
 	char **settings;
 	size_t setting_count, setting_capacity;
 	const char *tls_file;
@@ -143,8 +141,6 @@ static void open_maps(struct intake *in, struct options *options)
 		options->routing.dbases = xasprintf("%s/db/dbases.conf", mailvar);
 	if (options->routing.dbases == NULL)
 		option_usage(&program, "expected the maps that route recipients: -f, or MAILVAR in the file that ZCONFIG names");
-	report_settings_read(&options->reports, options->routing.dbases, process_host());
-	in->policy.postmaster = options->reports.postmaster;
 	options->routing.settings = options->settings;
 	options->routing.setting_count = options->setting_count;
 	in->privilege = options->routing.privilege = account_nobody();
@@ -466,7 +462,6 @@ int main(int argc, char **argv)
 	policy_free(&loop.intake.policy);
 	free(loop.clients);
 	free(loop.fds);
-	report_settings_free(&options.reports);
 	free(options.settings);
 	free(texts);
 	buf_free(&why);

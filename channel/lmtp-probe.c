@@ -259,6 +259,8 @@ static void ask_line(struct inquiry *s, const char *line, size_t n)
 	if (tab != NULL)
 		*tab = '\0';
 	if (s->routing.router != NULL)
+		(void)routing_renew(&s->routing);
+	if (s->routing.router != NULL)
 		status = routing_each(&s->routing, &a->line, 1, on_routed, &routed);
 	else
 		place_at(s->p, q, routed.server, a->line);
@@ -389,14 +391,14 @@ static int answer_stream(struct probing *p)
 
 	start_connections(p);
 	if (s.routing.dbases != NULL)
-		status = routing_open(&s.routing, &s.routing.router);
+		status = routing_open(&s.routing);
 	if (status != EX_OK)
 		exit(status);
 	answer_all(&s);
 	prober_destroy(&s.prober);
 	peers_free(&p->peers);
 	security_free(&p->settings.security);
-	routing_close(&s.routing.router);
+	routing_close(&s.routing);
 	buf_free(&s.in);
 	buf_free(&s.out);
 	return s.worst;

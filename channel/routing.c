@@ -6,6 +6,7 @@
 
 #include "db/build/fault.h"
 #include "db/grammar/address.h"
+#include "db/route/routeconf.h"
 #include "db/route/setup.h"
 #include "lib/alloc.h"
 #include "lib/log.h"
@@ -43,22 +44,28 @@ static int open_router(const struct routing *r, struct router **router)
 	return status;
 }
 
-int routing_open(const struct routing *r, struct router **router)
+int routing_open(struct routing *r)
 {
-	int status = open_router(r, router);
-
-	for (size_t i = 0; status == EX_OK && i < ROUTE_RELATIONS; i++) {
-		struct relation *relation = (*router)->relations[i];
-
-		for (size_t j = 0; relation != NULL && j < relation->count; j++)
-			relation->maps[j].options.refresh = true;
-	}
-	return status;
+	if (r->config == NULL)
+		r->config = route_config_create(r->dbases, r->settings, r->setting_count);
+	return route_config_open(r->config, &r->router);
 }
 
-void routing_close(struct router **router)
+bool routing_renew(struct routing *r)
 {
-	router_destroy(router);
+	struct router *router;
+
+	if (!route_config_renew(r->config, &router))
+		return false;
+	router_destroy(&r->router);
+	r->router = router;
+	return true;
+}
+
+void routing_close(struct routing *r)
+{
+	router_destroy(&r->router);
+	route_config_free(&r->config);
 }
 
 /* What is the matter with a result that is no destination. */

@@ -9,6 +9,7 @@
 
 #include "lib/buf.h"
 
+struct route_config;
 struct router;
 
 struct routed {
@@ -21,7 +22,8 @@ struct routed {
 
 struct routing {
 	const char *dbases;        /* path of dbases.conf */
-	struct router *router;     /* for routing_each(): one that is open; NULL: it opens its own */
+	struct router *router;     /* for routing_each(): that of routing_open(); NULL: it opens its own */
+	struct route_config *config;    /* ... and what it was read from */
 	char *const *settings;     /* NAME=VALUE, see db/route/setup.h */
 	size_t setting_count;
 	bool keep_good;            /* go on without the addresses that do not exist */
@@ -42,13 +44,16 @@ int routing_run(struct routing *routing, char *const *addresses, size_t count);
 void routing_free(struct routing *routing);
 
 /*
- * The router for a program that stays: changes of the maps are seen at the next question.  0 with *router, or after a line
- * about it a code of <sysexits.h> if the maps or settings are refused.
+ * For a program that stays: r->router becomes one that sees changes of the maps at the next question.  0, or after a line about
+ * it a code of <sysexits.h> if the maps or settings are refused.
  */
-int routing_open(const struct routing *routing, struct router **router);
+int routing_open(struct routing *routing);
 
-/* Clears the caller's pointer; NULL is nothing. */
-void routing_close(struct router **router);
+/* True if dbases.conf or what it stands on has changed: r->router is another one now (db/route/routeconf.h). */
+bool routing_renew(struct routing *routing);
+
+/* Closes r->router. */
+void routing_close(struct routing *routing);
 
 /* What the maps know of one result of an address. */
 enum routing_answer {

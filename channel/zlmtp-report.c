@@ -16,7 +16,6 @@
 #include "channel/routing.h"
 #include "channel/spool/control.h"
 #include "channel/spool/event.h"
-#include "db/route/route.h"
 #include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
@@ -49,7 +48,7 @@ static const struct program program = {
 
 struct reporter {
 	struct office office;
-	const char *dbases;
+	struct routing routing;
 	struct buf in;
 	bool asked;
 };
@@ -60,7 +59,7 @@ static void read_options(struct reporter *r, int argc, char **argv)
 
 	while ((c = option_next(&program, argc, argv)) != -1) {
 		switch (c) {
-		case 'f': r->dbases = optarg; break;
+		case 'f': r->routing.dbases = optarg; break;
 		case 'O':
 			if (!logline_form(optarg, &r->office.json))
 				option_usage(&program, "-O %s: expected log=keys or log=json", optarg);
@@ -68,7 +67,7 @@ static void read_options(struct reporter *r, int argc, char **argv)
 		case 'P': r->office.spool.postoffice = optarg; break;
 		}
 	}
-	if (optind < argc || r->dbases == NULL || r->office.spool.postoffice == NULL)
+	if (optind < argc || r->routing.dbases == NULL || r->office.spool.postoffice == NULL)
 		option_usage(&program, "expected -f and -P; runqueue starts this program");
 }
 
@@ -191,9 +190,14 @@ static void read_request(struct work *w, const char *text, size_t n)
 
 static int open_maps(struct reporter *r)
 {
-	const struct routing routing = { .dbases = r->dbases };
+	int status = r->routing.router == NULL ? routing_open(&r->routing) : EX_OK;
 
-	return r->office.router != NULL ? EX_OK : routing_open(&routing, &r->office.router);
+	if (status == EX_OK && routing_renew(&r->routing)) {
+		report_settings_free(&r->office.settings);
+		report_settings_read(&r->office.settings, r->routing.dbases, process_host());
+	}
+	r->office.router = r->routing.router;
+	return status;
 }
 
 static void work_off(struct reporter *r, struct work *works, size_t count)
@@ -290,7 +294,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	read_options(&r, argc, argv);
 	/* a path counts from where we are started, not from transport/ */
-	r.dbases = dbases = file_absolute(r.dbases);
+	r.routing.dbases = dbases = file_absolute(r.routing.dbases);
 	logline_open_syslog("runqueue");
 	o = &r.office;
 	o->privilege = account_nobody();
@@ -300,7 +304,7 @@ int main(int argc, char **argv)
 		die(EX_CANTCREAT, "%s", buf_str(&why));
 	if (fchdir(o->spool.transport) < 0)
 		die(EX_OSERR, "%s/transport: %s", o->spool.postoffice, strerror(errno));
-	report_settings_read(&o->settings, r.dbases, process_host());
+	report_settings_read(&o->settings, r.routing.dbases, process_host());
 	directory = zenv_below("MAILSHARE", "forms");
 	if (directory != NULL) {
 		forms_read(&r.office.forms, directory, &notes);
@@ -323,7 +327,7 @@ int main(int argc, char **argv)
 	} while (n > 0 || (n < 0 && errno == EINTR));
 	/* runqueue always asks: an administrator tests whether this would work */
 	status = n < 0 ? EX_IOERR : r.asked ? EX_OK : open_maps(&r);
-	router_destroy(&r.office.router);
+	routing_close(&r.routing);
 	report_settings_free(&r.office.settings);
 	forms_free(&r.office.forms);
 	spool_close(&r.office.spool);

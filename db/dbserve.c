@@ -12,8 +12,7 @@
 #include <unistd.h>
 
 #include "db/build/fault.h"
-#include "db/route/dbases.h"
-#include "db/route/setup.h"
+#include "db/route/routeconf.h"
 #include "db/serve/answer.h"
 #include "db/serve/stores.h"
 #include "db/serve/talk.h"
@@ -93,7 +92,7 @@ struct client {
 struct service {
 	struct options options;
 	struct listeners listeners;
-	struct dbases dbases;
+	struct route_config *config;
 	struct answers answers;
 	struct desk *desk;         /* of slow maps; made when it is needed */
 	struct stores *stores;     /* NULL without -B */
@@ -135,40 +134,54 @@ static void read_options(struct options *o, int argc, char **argv)
 		option_usage(&program, "expected the maps: -f, or MAILVAR in the file that ZCONFIG names");
 }
 
-static void open_maps(struct service *s)
+static void use_router(struct service *s, struct router *router)
 {
-	struct buf why = { 0 }, notes = { 0 };
-	struct zenv zenv;
-	int status = zenv_read(&zenv, &why);
-
-	if (status == EX_OK) {
-		status = dbases_read(&s->dbases, s->options.dbases, &zenv, fault_complain, NULL);
-		zenv_free(&zenv);
-	}
-	if (status == EX_OK) {
-		s->answers.dbases = &s->dbases;
-		s->answers.router = router_open(&s->dbases, s->options.settings, s->options.setting_count, &status, &why,
-		                                &notes);
-	}
-	complain_lines(buf_str(&why));
-	complain_lines(buf_str(&notes));
-	buf_free(&why);
-	buf_free(&notes);
-	if (status != EX_OK)
-		exit(status);
-	for (size_t i = 0; i < ROUTE_RELATIONS; i++)
-		for (size_t j = 0; s->answers.router->relations[i] != NULL && j < s->answers.router->relations[i]->count; j++)
-			s->answers.router->relations[i]->maps[j].options.refresh = true;
+	s->answers.dbases = route_config_dbases(s->config);
+	s->answers.router = router;
 	s->answers.looks_each_time = true;
 	s->answers.verifies = s->options.probe != NULL;
+}
+
+static void open_transports(struct service *s)
+{
+	struct buf why = { 0 };
+	int status;
+
+	if (s->options.transports == NULL)
+		return;
+	s->answers.transports = transports_open(s->options.transports, &status, &why);
+	if (s->answers.transports == NULL)
+		die(status, "%s", buf_str(&why));
+}
+
+static void open_maps(struct service *s)
+{
+	struct router *router;
+	int status;
+
+	s->config = route_config_create(s->options.dbases, s->options.settings, s->options.setting_count);
+	status = route_config_open(s->config, &router);
+	if (status != EX_OK)
+		exit(status);
+	use_router(s, router);
 	if (!answers_knows(&s->answers, s->options.map))
 		option_usage(&program, "-m %s: expected recipient, alias, transport, domain or a relation of the maps",
 		             s->options.map);
-	if (s->options.transports != NULL) {
-		s->answers.transports = transports_open(s->options.transports, &status, &why);
-		if (s->answers.transports == NULL)
-			die(status, "%s", buf_str(&why));
-	}
+	open_transports(s);
+}
+
+/* Between two turns, in which no answer is in hand. */
+static void renew_maps(struct service *s)
+{
+	struct router *router;
+
+	if (!route_config_renew(s->config, &router))
+		return;
+	answers_forget(&s->answers);
+	use_router(s, router);
+	answers_remember(&s->answers);
+	if (s->desk != NULL)
+		desk_renew(s->desk);
 }
 
 static void open_stores(struct service *s)
@@ -200,10 +213,14 @@ static void open_in_child(void *context)
 {
 	struct service *s = context;
 	struct restraint *tells = s->answers.tells;
+	int status;
+	struct router *router = route_config_router(s->config, &status);
 
+	if (router == NULL)
+		exit(status);
 	s->answers = (struct answers){ .tells = tells };
-	s->dbases = (struct dbases){ 0 };
-	open_maps(s);
+	use_router(s, router);
+	open_transports(s);
 }
 
 /* An environment wants to be left properly. */
@@ -529,6 +546,7 @@ static void run(struct service *s, const sigset_t *unblocked)
 			continue;
 		receive_all(s, clients);
 		/* what was asked up to here is answered by the maps as they are behind it */
+		renew_maps(s);
 		answers_refresh(&s->answers);
 		for (size_t i = 0; i < clients; i++) {
 			struct client *c = s->clients[i];
@@ -594,7 +612,7 @@ int main(int argc, char **argv)
 	stores_free(&s.stores);
 	listeners_free(&s.listeners);
 	answers_free(&s.answers);
-	dbases_free(&s.dbases);
+	route_config_free(&s.config);
 	buf_free(&s.value);
 	restraint_free(&s.bad);
 	restraint_free(&s.late);

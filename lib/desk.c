@@ -52,6 +52,7 @@ struct worker {
 	pid_t pid;                    /* 0: none runs */
 	int fd;
 	struct question *question;    /* it works on; NULL: none */
+	bool is_old;                  /* it is to be replaced behind that */
 	int64_t began, deadline;
 	struct buf in;
 };
@@ -243,6 +244,7 @@ static bool start(struct desk *d, struct worker *w)
 		return tell(d, code);
 	}
 	w->fd = ends[0];
+	w->is_old = false;
 	buf_clear(&w->in);
 	return true;
 }
@@ -432,6 +434,17 @@ void desk_ask(struct desk *d, const struct desk_question *question, void *owner)
 	hand_on(d);
 }
 
+void desk_renew(struct desk *d)
+{
+	for (size_t i = 0; i < d->rules.children; i++) {
+		struct worker *w = &d->workers[i];
+
+		w->is_old = true;
+		if (w->question == NULL)
+			stop(d, w);
+	}
+}
+
 void desk_forget(struct desk *d, const void *owner)
 {
 	struct question **at = &d->first;
@@ -499,6 +512,8 @@ void *desk_next(struct desk *d, struct buf *answer, const char **fault)
 			break;
 		d->done = d->workers[i].question;
 		d->workers[i].question = NULL;
+		if (d->workers[i].is_old)
+			stop(d, &d->workers[i]);
 		d->done->group->running--;
 		d->done->group->slow = d->fault != NULL || clock_ms() - d->workers[i].began > SLOW;
 	}

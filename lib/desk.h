@@ -46,6 +46,9 @@ struct desk_question {
  */
 void desk_ask(struct desk *desk, const struct desk_question *question, void *owner);
 
+/* What children opened is out of date: those at work give their answer and are replaced, the others are replaced at once. */
+void desk_renew(struct desk *desk);
+
 /* The owner is gone. */
 void desk_forget(struct desk *desk, const void *owner);
 

@@ -135,26 +135,35 @@ bool report_settings_parse(struct report_settings *s, const char *path, const ch
 	return ok;
 }
 
-void report_settings_read(struct report_settings *s, const char *dbases, const char *host)
+void report_settings_take(struct report_settings *s, const char *path, const char *text, size_t n, const char *host)
 {
-	const char *slash = strrchr(dbases, '/');
-	struct buf path = { 0 }, text = { .limit = 1024 * 1024 }, why = { 0 };
+	struct buf why = { 0 };
+	char *line, *rest;
 
-	buf_add(&path, dbases, slash != NULL ? (size_t)(slash - dbases) + 1 : 0);
-	buf_adds(&path, "router.conf");
 	report_settings_init(s, host);
-	if (!file_read_text(buf_str(&path), &text)) {
-		if (errno != ENOENT)
-			complain("%s: %s; reports have their usual settings", buf_str(&path), file_error(errno));
-	} else if (!report_settings_parse(s, buf_str(&path), text.data, text.len, &why)) {
-		char *line, *rest = why.data;
-
+	if (!report_settings_parse(s, path, text, n, &why)) {
+		rest = why.data;
 		while ((line = strtok_r(rest, "\n", &rest)) != NULL)
 			complain("%s; that line is left out", line);
 	}
+	buf_free(&why);
+}
+
+void report_settings_read(struct report_settings *s, const char *dbases, const char *host)
+{
+	const char *slash = strrchr(dbases, '/');
+	struct buf path = { 0 }, text = { .limit = 1024 * 1024 };
+
+	buf_add(&path, dbases, slash != NULL ? (size_t)(slash - dbases) + 1 : 0);
+	buf_adds(&path, "router.conf");
+	if (!file_read_text(buf_str(&path), &text)) {
+		if (errno != ENOENT)
+			complain("%s: %s; reports have their usual settings", buf_str(&path), file_error(errno));
+		buf_clear(&text);
+	}
+	report_settings_take(s, buf_str(&path), buf_str(&text), text.len, host);
 	buf_free(&path);
 	buf_free(&text);
-	buf_free(&why);
 }
 
 void report_settings_free(struct report_settings *s)

@@ -31,9 +31,12 @@ bool report_settings_parse(struct report_settings *settings, const char *path, c
                            struct buf *why);
 
 /*
- * Reads router.conf beside `dbases`.  What is damaged there has no effect on the mail: a line that is wrong is left out and
+ * Sets the defaults, then takes the text.  What is damaged there has no effect on the mail: a line that is wrong is left out and
  * complained of.
  */
+void report_settings_take(struct report_settings *settings, const char *path, const char *text, size_t n, const char *host);
+
+/* The same for router.conf beside `dbases`. */
 void report_settings_read(struct report_settings *settings, const char *dbases, const char *host);
 
 void report_settings_free(struct report_settings *settings);

@@ -48,7 +48,6 @@ struct policy {
 	enum journaling { JOURNAL_UNLESS_ZMAILER, JOURNAL_YES, JOURNAL_NO } journal;
 	struct network *networks;      /* beside loopback */
 	size_t network_count, network_capacity;
-	const char *postmaster;        /* the recipient of mail to <postmaster> where the maps do not know that name; NULL: it is refused */
 	const char *verify;            /* the cache of lmtp -B, which is asked about recipients; NULL: it is not */
 	const char *verify_with;       /* more arguments for it, with blanks between; "" for none */
 };

@@ -8,12 +8,14 @@
 #include <unistd.h>
 
 #include "channel/server/policy.h"
-#include "db/route/route.h"
+#include "channel/report/reportconf.h"
+#include "db/route/routeconf.h"
 #include "db/serve/stores.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/desk.h"
 #include "lib/log.h"
+#include "lib/process.h"
 #include "lib/text.h"
 
 #define TEXT_MAX 300
@@ -70,15 +72,15 @@ static void add_unclear(struct buf *out)
  * A list with a member that could not be told is asked about again; one with some members that are gone goes to the others.
  * Mail to <postmaster> must be taken (RFC 5321 section 4.5.1): where the maps do not know him, router.conf may.
  */
-static void judge(const struct policy *policy, struct router *router, const char *address, long privilege, struct buf *out)
+static void judge(const char *postmaster, struct router *router, const char *address, long privilege, struct buf *out)
 {
 	const struct route_result *results, *unclear, *missing, *there;
 	bool no_mailbox = false;
 	size_t count;
 
 	if (route_recipient(router, address, (uid_t)privilege, &results, &count) == MAP_NOT_FOUND &&
-	    policy->postmaster != NULL && strcasecmp(address, "postmaster") == 0)
-		(void)!route_recipient(router, policy->postmaster, (uid_t)privilege, &results, &count);
+	    postmaster != NULL && strcasecmp(address, "postmaster") == 0)
+		(void)!route_recipient(router, postmaster, (uid_t)privilege, &results, &count);
 	unclear = first_with(results, count, MAP_COULD_NOT_TELL);
 	missing = first_with(results, count, MAP_NOT_FOUND);
 	there = first_with(results, count, MAP_FOUND);
@@ -178,6 +180,8 @@ struct verifying {
 struct recipients {
 	struct routing routing;
 	const struct policy *policy;
+	struct route_config *config;
+	struct report_settings reports;    /* of its router.conf, for mail to <postmaster> */
 	struct router *router;         /* NULL where children ask */
 	struct desk *desk;             /* of those; NULL where there are none */
 	struct stores *stores;         /* NULL if stores are not asked */
@@ -187,16 +191,18 @@ struct recipients {
 static void open_in_child(void *context)
 {
 	struct recipients *r = context;
+	int status;
 
-	if (routing_open(&r->routing, &r->router) != EX_OK)
-		_exit(EX_CONFIG);
+	r->router = route_config_router(r->config, &status);
+	if (r->router == NULL)
+		_exit(status);
 }
 
 static void close_in_child(void *context)
 {
 	struct recipients *r = context;
 
-	routing_close(&r->router);
+	router_destroy(&r->router);
 }
 
 static void answer_in_child(void *context, const char *question, size_t n, struct buf *answer)
@@ -204,7 +210,7 @@ static void answer_in_child(void *context, const char *question, size_t n, struc
 	struct recipients *r = context;
 	char *address = xstrndup(question, n);
 
-	judge(r->policy, r->router, address, r->routing.privilege, answer);
+	judge(r->reports.postmaster, r->router, address, r->routing.privilege, answer);
 	free(address);
 }
 
@@ -294,27 +300,44 @@ static int open_stores(struct recipients *r)
 	return status;
 }
 
+/* What is new from now on: the router, or children that have it where its maps are slow. */
+static void use_config(struct recipients *r, struct router *router)
+{
+	const char *settings = route_config_settings(r->config);
+
+	report_settings_free(&r->reports);
+	report_settings_take(&r->reports, route_config_settings_path(r->config), settings, strlen(settings), process_host());
+	r->router = router;
+	if (r->desk != NULL)
+		desk_renew(r->desk);
+	if (!router_is_slow(router))
+		return;
+	router_destroy(&r->router);
+	if (r->desk == NULL)
+		r->desk = desk_create(&(struct desk_rules){
+			.children = r->policy->limits[LIMIT_LOOKUPS], .patience = time_for(r),
+			.context = r, .open = open_in_child, .answer = answer_in_child, .close = close_in_child,
+		});
+}
+
 struct recipients *recipients_open(const struct routing *routing, const struct policy *policy, int *status)
 {
 	struct recipients *r = xcalloc(1, sizeof *r);
+	struct router *router = NULL;
 
 	r->routing = *routing;
 	r->policy = policy;
-	*status = routing_open(&r->routing, &r->router);
+	r->config = route_config_create(routing->dbases, routing->settings, routing->setting_count);
+	*status = route_config_open(r->config, &router);
 	if (*status == EX_OK)
 		*status = open_stores(r);
 	if (*status != EX_OK) {
-		routing_close(&r->router);
+		router_destroy(&router);
+		route_config_free(&r->config);
 		free(r);
 		return NULL;
 	}
-	if (router_is_slow(r->router)) {
-		routing_close(&r->router);
-		r->desk = desk_create(&(struct desk_rules){
-			.children = policy->limits[LIMIT_LOOKUPS], .patience = time_for(r),
-			.context = r, .open = open_in_child, .answer = answer_in_child, .close = close_in_child,
-		});
-	}
+	use_config(r, router);
 	return r;
 }
 
@@ -325,7 +348,9 @@ void recipients_close(struct recipients **at)
 
 	desk_free(&r->desk);
 	stores_free(&r->stores);
-	routing_close(&r->router);
+	router_destroy(&r->router);
+	route_config_free(&r->config);
+	report_settings_free(&r->reports);
 	while (r->verifying != NULL && take_verifying(r, r->verifying->owner, &bytes))
 		buf_free(&bytes);
 	free(r);
@@ -334,13 +359,19 @@ void recipients_close(struct recipients **at)
 
 bool recipients_ask(struct recipients *r, const char *address, void *owner, struct recipient_answer *answer)
 {
+	struct router *router;
+
 	*answer = (struct recipient_answer){ 0 };
+	if (route_config_renew(r->config, &router)) {
+		router_destroy(&r->router);
+		use_config(r, router);
+	}
 	if (r->router == NULL) {
 		desk_ask(r->desk, &(struct desk_question){ .group = "", .bytes = address, .n = strlen(address),
 		                                           .deadline = clock_ms() + time_for(r) }, owner);
 		return false;
 	}
-	judge(r->policy, r->router, address, r->routing.privilege, &answer->bytes);
+	judge(r->reports.postmaster, r->router, address, r->routing.privilege, &answer->bytes);
 	if (!is_settled(r, owner, &answer->bytes))
 		return false;
 	read_answer(answer);

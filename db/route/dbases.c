@@ -120,29 +120,33 @@ int dbases_parse(struct dbases *dbases, const char *path, const char *text, size
 	return EX_CONFIG;
 }
 
-int dbases_read(struct dbases *dbases, const char *path, const struct zenv *zenv, fault_report *report, void *context)
+int dbases_read_text(struct dbases *dbases, const char *path, struct buf *text, const struct zenv *zenv,
+                     fault_report *report, void *context)
 {
-	struct buf text = { 0 };
-	int status;
-
-	if (!file_read_path(path, &text)) {
+	*dbases = (struct dbases){ 0 };
+	if (!file_read_path(path, text)) {
 		struct fault fault = { path, 0, 0, false, file_error(errno) };
 
 		report(context, &fault);
-		buf_free(&text);
 		return EX_NOINPUT;
 	}
 	/*
 	 * its writer may have just begun, or had no room on the disk, and without a map mail for users here would go elsewhere
 	 */
-	if (text.len == 0) {
+	if (text->len == 0) {
 		const struct fault fault = { path, 0, 0, false, "is empty; a comment in it says that no map is meant" };
 
 		report(context, &fault);
-		buf_free(&text);
 		return EX_CONFIG;
 	}
-	status = dbases_parse(dbases, path, buf_str(&text), text.len, zenv, report, context);
+	return dbases_parse(dbases, path, buf_str(text), text->len, zenv, report, context);
+}
+
+int dbases_read(struct dbases *dbases, const char *path, const struct zenv *zenv, fault_report *report, void *context)
+{
+	struct buf text = { 0 };
+	int status = dbases_read_text(dbases, path, &text, zenv, report, context);
+
 	buf_free(&text);
 	return status;
 }

@@ -61,6 +61,10 @@ struct dbases {
  */
 int dbases_read(struct dbases *dbases, const char *path, const struct zenv *zenv, fault_report *report, void *context);
 
+/* The same; the caller has the text, too, and frees it. */
+int dbases_read_text(struct dbases *dbases, const char *path, struct buf *text, const struct zenv *zenv,
+                     fault_report *report, void *context);
+
 /* The same from `n` bytes of text. */
 int dbases_parse(struct dbases *dbases, const char *path, const char *text, size_t n, const struct zenv *zenv,
                  fault_report *report, void *context);

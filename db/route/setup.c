@@ -187,36 +187,47 @@ static bool set_line(struct router *router, const struct conf_text *text)
 	return ok;
 }
 
-/* router.conf beside dbases.conf; no trouble if it is not there. */
-static int from_file(struct router *router, const char *dbases_path, struct buf *why)
+char *router_settings_path(const char *dbases)
 {
-	const char *slash = strrchr(dbases_path, '/');
-	char *path = slash != NULL ? xasprintf("%.*s/router.conf", (int)(slash - dbases_path), dbases_path)
-	                           : xstrdup("router.conf");
-	struct buf text = { 0 };
-	int status = EX_OK;
-	struct conf_text lines;
+	const char *slash = strrchr(dbases, '/');
 
-	if (!file_read_text(path, &text) && errno != ENOENT) {
-		buf_addf(why, "%s: %s", path, file_error(errno));
-		status = EX_NOINPUT;
-	}
-	lines = conf_begin(path, buf_str(&text), text.len, why);
-	while (status == EX_OK && conf_next(&lines))
-		if (!set_line(router, &lines))
-			status = EX_CONFIG;
-	buf_free(&text);
-	free(path);
-	return status;
+	return slash != NULL ? xasprintf("%.*s/router.conf", (int)(slash - dbases), dbases) : xstrdup("router.conf");
+}
+
+int router_read_settings(const char *path, struct buf *text, struct buf *why)
+{
+	if (file_read_text(path, text) || errno == ENOENT)
+		return EX_OK;
+	buf_addf(why, "%s: %s", path, file_error(errno));
+	return EX_NOINPUT;
 }
 
 struct router *router_open(const struct dbases *dbases, char *const *options, size_t count, int *status,
                            struct buf *why, struct buf *notes)
 {
+	char *path = router_settings_path(dbases->path);
+	struct buf text = { 0 };
+	struct router *router = NULL;
+
+	*status = router_read_settings(path, &text, why);
+	if (*status == EX_OK)
+		router = router_make(dbases, path, &text, options, count, status, why, notes);
+	buf_free(&text);
+	free(path);
+	return router;
+}
+
+struct router *router_make(const struct dbases *dbases, const char *path, const struct buf *settings, char *const *options,
+                           size_t count, int *status, struct buf *why, struct buf *notes)
+{
 	struct router *router = router_create();
+	struct conf_text lines = conf_begin(path, buf_str(settings), settings->len, why);
 
 	router->any_local_user = zenv("ROUTEUSER_IN_ABNORMAL_UNIX") != NULL;
-	*status = from_file(router, dbases->path, why);
+	*status = EX_OK;
+	while (*status == EX_OK && conf_next(&lines))
+		if (!set_line(router, &lines))
+			*status = EX_CONFIG;
 	for (size_t i = 0; i < count && *status == EX_OK; i++)
 		if (!set(router, options[i], why))
 			*status = EX_USAGE;

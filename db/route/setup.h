@@ -22,4 +22,10 @@
 struct router *router_open(const struct dbases *dbases, char *const *options, size_t count, int *status,
                            struct buf *why, struct buf *notes);
 
+/* The same in parts: where router.conf is (allocated), its text, "" if it is not there, and the router of a text that was read. */
+char *router_settings_path(const char *dbases);
+int router_read_settings(const char *path, struct buf *text, struct buf *why);
+struct router *router_make(const struct dbases *dbases, const char *path, const struct buf *settings, char *const *options,
+                           size_t count, int *status, struct buf *why, struct buf *notes);
+
 #endif

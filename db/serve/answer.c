@@ -496,18 +496,24 @@ enum map_answer answers_ask(struct answers *a, const char *map, const char *key,
 	return answer;
 }
 
-void answers_free(struct answers *a)
+void answers_forget(struct answers *a)
 {
 	for (size_t i = 0; i < a->other_count; i++)
 		relation_destroy(&a->others[i]);
+	a->other_count = 0;
+	if (a->memory != NULL)
+		cache_destroy(&a->memory);
+	router_destroy(&a->router);
+}
+
+void answers_free(struct answers *a)
+{
+	answers_forget(a);
 	free(a->others);
 	hit_free(&a->hit);
 	buf_free(&a->remembered);
-	if (a->memory != NULL)
-		cache_destroy(&a->memory);
 	buf_free(&a->destinations);
 	pool_free(&a->pool);
 	restraint_free(&a->tells);
 	transports_close(&a->transports);
-	router_destroy(&a->router);
 }

@@ -76,6 +76,9 @@ bool answers_are_slow(struct answers *a, const char *map);
 /* Is there a map of this name? */
 bool answers_knows(const struct answers *a, const char *map);
 
+/* Gives up the router and all that is known by it; the caller sets another one, and `dbases`. */
+void answers_forget(struct answers *a);
+
 void answers_free(struct answers *a);
 
 #endif

@@ -77,6 +77,15 @@ sub postfix() {
 	# its trivial-rewrite believes for 30 s that the table of transports cannot tell
 	$postfix->restart;
 	ok wait_for(sub { rcpt($postfix, "user3\@$domain") =~ /^250 / }), 'until it can tell again';
+	like rcpt($postfix, "added\@$domain"), qr/^550 /, 'a user of a map to come is refused';
+	RealServer::write_file("$dir/more.txt", "added\@$domain smtp-lmtp!UNIX:$stores[0]{socket}!user1\@$domain\n");
+	system("$build/db/newdb -l $dir/more.txt >/dev/null && chmod 644 $dir/more.txt.db") == 0 or die "newdb\n";
+	open my $more, '>>', "$dir/dbases.conf" or die;
+	print $more "fqdnroutes btree - -l more.txt -lm%\n";
+	close $more;
+	ok wait_for(sub { rcpt($postfix, "added\@$domain") =~ /^250 / }), 'and taken when dbases.conf has it, without a restart';
+	like rcpt($postfix, "user1\@$domain"), qr/^250 /, 'as the others are';
+	maps();
 	$postfix->stop;
 
 	$postfix = RealPostfix->start("$dir/postfix2", $stores[0]{socket}, relay_domains => $domain,
