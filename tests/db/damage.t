@@ -553,6 +553,33 @@ is run(["$db/dblookup", '-t', 'btree', $base, 'key17'])->{err}, '', '... until t
 chmod 0640, "$base.2";
 is run(["$db/dblookup", '-t', 'btree', $base, 'key17'])->{err}, '', 'another mode is no other text';
 
+# ---- what the disk does not give is not damaged ----
+
+SKIP: {
+	skip 'preloading does not go with sanitizers', 1 if $ENV{ZLMTP_SANITIZED};
+	my $library = preload("$ENV{SRC_DIR}/tests/db/failio.c") // skip 'no compiler', 1;
+	my $base = build('btree');
+	my @env = environment($base =~ s{/map$}{}r);
+	is update('btree', @env, $base, 'set', 'a', 'b')->{status}, 0, 'a map in an environment, with a journal';
+	for my $file ("$base.db", "$base.db.journal") {
+		my ($reads, @bad, %said) = (0);
+		for my $n (1 .. 500) {
+			my $happened = scratch('happened');
+			unlink $happened;
+			local @ENV{qw(FAIL_CALL FAIL_PATH FAIL_COUNT)} = ("reads:$n+:5", $file, $happened);
+			my $got = run(["$db/dbupdate", '-w', 9, '-t', 'btree', @env, $base, 'check'], env => { LD_PRELOAD => $library });
+			last if !-e $happened;
+			$reads++;
+			push @bad, "read $n: $got->{status} $got->{out}$got->{err}" if $got->{status} != 3 || $got->{out} !~ /\Acould not tell: .*Input\/output error$/m;
+			$said{$got->{out}}++;
+		}
+		is "@bad", '', "check could not compare where no $file can be read from some read on" =~ s{ /\S+/}{ }r;
+		cmp_ok $reads, '>', 5, '... tried at each read';
+		note %said;
+	}
+	is update('btree', @env, $base, 'check')->{status}, 0, '... and all is well when it can be read';
+}
+
 # ---- byte order marks ----
 
 $base = scratch('marked');

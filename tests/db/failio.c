@@ -1,7 +1,8 @@
 /*
  * Preloaded into a program: makes one call fail.  FAIL_CALL is NAME:N:ERRNO; the Nth call of NAME fails so: pwrite, write,
- * fsync, rename, pread, read, open, link, unlink, ftruncate, fork, malloc.  With "+" behind N all further ones do so, too.  An ERRNO
- * below 0 is a signal that ends the process; with 0 the call never comes to an end.
+ * fsync, rename, pread, read, reads (both), open, link, unlink, ftruncate, fork, malloc.  With "+" behind N all further ones do
+ * so, too.  An ERRNO below 0 is a signal that ends the process; with 0 the call never comes to an end.
+ * If FAIL_PATH is the end of a path, "reads" are those of such files.
  * If FAIL_WHILE names a file, calls are neither counted nor made to fail without it.
  * If FAIL_COUNT names a file, it is made when that happens.
  */
@@ -57,6 +58,21 @@ static int fails(const char *name)
 	return 1;
 }
 
+static int reads_fail(int fd)
+{
+	const char *end = getenv("FAIL_PATH");
+	char link[64], path[4096];
+	ssize_t n;
+
+	if (end != NULL) {
+		snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+		n = readlink(link, path, sizeof path);
+		if (n < (ssize_t)strlen(end) || memcmp(path + n - strlen(end), end, strlen(end)) != 0)
+			return 0;
+	}
+	return fails("reads");
+}
+
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 ssize_t pwrite(int fd, const void *bytes, size_t n, off_t offset)
@@ -106,17 +122,17 @@ int renameat2(int from_directory, const char *from, int to_directory, const char
 
 ssize_t pread(int fd, void *bytes, size_t n, off_t offset)
 {
-	return fails("pread") ? -1 : REAL(pread)(fd, bytes, n, offset);
+	return fails("pread") || reads_fail(fd) ? -1 : REAL(pread)(fd, bytes, n, offset);
 }
 
 ssize_t pread64(int fd, void *bytes, size_t n, off64_t offset)
 {
-	return fails("pread") ? -1 : REAL(pread64)(fd, bytes, n, offset);
+	return fails("pread") || reads_fail(fd) ? -1 : REAL(pread64)(fd, bytes, n, offset);
 }
 
 ssize_t read(int fd, void *bytes, size_t n)
 {
-	return fails("read") ? -1 : REAL(read)(fd, bytes, n);
+	return fails("read") || reads_fail(fd) ? -1 : REAL(read)(fd, bytes, n);
 }
 
 static mode_t mode_of(int flags, va_list ap)
