@@ -439,7 +439,7 @@ static void open_loop(struct loop *loop, const struct options *set)
 		int status = take_from_journal();
 
 		if (status != EX_OK)
-			exit(status);
+			exit(wait_is_told_to_end() ? EX_OK : status);
 		clean(loop);
 		/* with -v there is progress to be seen, on what may be the same terminal */
 		loop->progress = !set->verbose && isatty(STDERR_FILENO);

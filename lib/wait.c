@@ -19,6 +19,7 @@ void wait_catch(const int *signals, size_t n, void (*handler)(int sig), sigset_t
 }
 
 static volatile sig_atomic_t over;
+static const int ends[] = { SIGTERM, SIGINT, SIGHUP };
 
 static void on_end(int sig)
 {
@@ -28,9 +29,19 @@ static void on_end(int sig)
 
 void wait_catch_end(sigset_t *unblocked)
 {
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	wait_catch(ends, sizeof ends / sizeof ends[0], on_end, unblocked);
+}
 
-	wait_catch(signals, sizeof signals / sizeof signals[0], on_end, unblocked);
+bool wait_is_told_to_end(void)
+{
+	sigset_t pending;
+
+	if (sigpending(&pending) < 0)
+		return false;
+	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+		if (sigismember(&pending, ends[i]) == 1)
+			return true;
+	return false;
 }
 
 bool wait_is_over(void)

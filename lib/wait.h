@@ -19,6 +19,9 @@ void wait_catch(const int *signals, size_t n, void (*handler)(int sig), sigset_t
 
 /* Does so for the signals that end a daemon, SIGTERM, SIGINT and SIGHUP; wait_is_over() once one of them has come. */
 void wait_catch_end(sigset_t *unblocked);
+
+/* Is a signal that ends programs blocked, and has it arrived?  For what waits elsewhere than in here. */
+bool wait_is_told_to_end(void);
 bool wait_is_over(void);
 
 /*

@@ -16,6 +16,7 @@
 #include "lib/hash.h"
 #include "lib/publish.h"
 #include "lib/text.h"
+#include "lib/wait.h"
 
 /* Two pages say in turn what is settled, so that one of them is whole; the halves follow. */
 #define PAGE ((size_t)4096)
@@ -215,7 +216,7 @@ static bool open_again(struct spool_journal *j)
 	return false;
 }
 
-/* Opens and locks it; false with errno, EBUSY. */
+/* Opens and locks it; false with errno, EBUSY, and EINTR if we are told to end while another process restores. */
 static bool open_locked(struct spool_journal *j, bool make)
 {
 	for (;;) {
@@ -230,6 +231,10 @@ static bool open_locked(struct spool_journal *j, bool make)
 			close(fd);
 			if (works) {
 				errno = EBUSY;
+				return false;
+			}
+			if (wait_is_told_to_end()) {
+				errno = EINTR;
 				return false;
 			}
 			poll(NULL, 0, PAUSE);
@@ -285,6 +290,8 @@ struct spool_journal *spool_journal_open(const struct spool *spool, bool stay, b
 		/* there is nothing to be put back, or the process that has it does that */
 		if (stay)
 			return j;
+	} else if (j->fd < 0 && errno == EINTR) {
+		*unread = true;
 	} else if (j->fd < 0 || fstat(j->fd, &st) < 0 || !file_read(j->fd, &j->found)) {
 		/* what no intake has written there promises nothing */
 		*unread = errno != EINVAL && errno != EISDIR && errno != EFBIG && errno != ENXIO;

@@ -24,7 +24,7 @@ struct spool_journal;
  * Opens the journal of the post office of `spool` and locks it; waits while another process restores what is in it.  With
  * `stay`, one that is missing, or that another process has, is made with the first message for which that is possible.  NULL:
  * there is none, or another process has it, or with a line in `why` it cannot be used; *unread if it may have mail, and cannot
- * be read now.
+ * be read now: without a line if a signal has come that ends us (lib/wait.h).
  */
 struct spool_journal *spool_journal_open(const struct spool *spool, bool stay, bool *unread, struct buf *why);
 

@@ -7,6 +7,7 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use Cwd ();
 use POSIX ();
+use Fcntl ();
 use RunQueue;
 use Tmux;
 use ZlmtpQueue;
@@ -258,6 +259,26 @@ subtest 'files that are no files' => sub {
 	my ($status, undef, $err) = $q->finish(10);
 	is $status, 66, 'a pipe as scheduler.conf';
 	like $err, qr/scheduler\.conf: not a regular file$/m, 'is named';
+};
+
+# Whoever restores may take long, on a disk that is slow or does not answer.
+subtest 'told to stop while another program restores the journal' => sub {
+	for my $mode ('-w', '-1') {
+		my $q = RunQueue->new;
+		$q->message(['a']);
+		open my $journal, '+>', $q->office . '/.journal.intake' or die "$!\n";
+		# struct flock of a 64-bit system: type, whence, start, length, process
+		my $lock = pack 's! s! x![q] q q i x![q]', Fcntl::F_WRLCK(), 0, 0, 2, 0;
+		fcntl $journal, Fcntl::F_SETLK(), $lock or die "$!\n";
+		my $pid = $q->start($mode);
+		ok RunQueue::wait_for(sub { (readlink "/proc/$pid/exe") =~ /runqueue$/ && (Spool::slurp("/proc/$pid/status") =~ /^SigBlk:\s*(\w+)/m)[0] =~ /[4-7c-f]...$/ }), "$mode: it takes its signals while it waits";
+		kill TERM => $pid;
+		my ($status, undef, $err) = $q->finish(10);
+		is $status, 0, '... and ends with 0';
+		is $err, '', '... without a word';
+		is scalar(@{[$q->names]}), 2, '... and the mail stays';
+		is_deeply [$q->log('start')], [], '... untried, as it may be damaged';
+	}
 };
 
 subtest 'an agent that never stops talking' => sub {
