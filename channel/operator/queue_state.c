@@ -248,7 +248,7 @@ static bool take_text(struct queue_state *o, uint64_t *process, struct buf *why)
 
 	if (wrong == 0)
 		return true;
-	buf_addf(why, "%s line %zu: expected %s", QUEUE_STATE_NAME, wrong,
+	buf_addf(why, "%s:%zu: expected %s", QUEUE_STATE_NAME, wrong,
 	         wrong == 1 ? HEAD " 1, process and time" : "name, arrival, offset, next try, time and answer");
 	queue_state_free(o);
 	return false;

@@ -26,6 +26,7 @@ enum { PID_COLUMNS = 6, DELAY_COLUMNS = 4 };
 struct parser {
 	struct control *control;
 	struct buf *why;
+	const char *begin;        /* of the line */
 	size_t line;              /* from 1 */
 	unsigned flags;
 	bool has_body_offset;
@@ -35,11 +36,11 @@ struct parser {
 	size_t sender_room, header_room, recipient_room, diagnostic_room;
 };
 
-/* Says what was expected at this line; for use in `return damaged(...)`. */
-static bool damaged(struct parser *p, const char *expected)
+/* Says what was expected at this place of the line; for use in `return damaged(...)`. */
+static bool damaged(struct parser *p, const char *at, const char *expected)
 {
 	text_add_clean_string(p->why, p->control->name, 200);
-	buf_addf(p->why, " line %zu: expected %s", p->line, expected);
+	buf_addf(p->why, ":%zu:%zu: expected %s", p->line, (size_t)(at - p->begin) + 1, expected);
 	return false;
 }
 
@@ -54,7 +55,7 @@ static bool flags_line(struct parser *p, char *line, char *value)
 	flags = strtoul(digits, &end, 0);
 	if (!isdigit((unsigned char)*digits) || *ascii_skip_blanks(end) != '\0' || errno != 0 ||
 	    (flags & ~(unsigned long)FLAGS_KNOWN) != 0)
-		return damaged(p, "format flags within 0x7");
+		return damaged(p, digits, "format flags within 0x7");
 	p->flags = (unsigned)flags;
 	return true;
 }
@@ -66,7 +67,7 @@ static bool sender_line(struct parser *p, char *line, char *value)
 
 	(void)line;
 	if (!quad_parse(value, &quad))
-		return damaged(p, "a sender of channel, host, user and privilege");
+		return damaged(p, value, "a sender of channel, host, user and privilege");
 	c->senders = xgrow(c->senders, c->sender_count, &p->sender_room, sizeof *c->senders);
 	c->senders[c->sender_count++] = (struct control_sender){ quad.channel, quad.host, quad.user };
 	return true;
@@ -121,11 +122,11 @@ static bool recipient_line(struct parser *p, char *line, char *value)
 	struct quad quad;
 
 	if (line[1] == '\0' || strchr("~+- ", line[1]) == NULL)
-		return damaged(p, "a recipient's mark of blank, ~, + or -");
+		return damaged(p, line + 1, "a recipient's mark of blank, ~, + or -");
 	if (!recipient_columns(p, &value, &r.locker))
-		return damaged(p, "ten columns of process id and delay");
+		return damaged(p, value, "ten columns of process id and delay");
 	if (!quad_parse(value, &quad))
-		return damaged(p, "a recipient of channel, host, user and privilege");
+		return damaged(p, value, "a recipient of channel, host, user and privilege");
 	if (r.tag != TAG_LOCKED)
 		r.locker = 0;
 	r.channel = quad.channel;
@@ -157,7 +158,7 @@ static bool message_line(struct parser *p, char *line, char *value)
 	(void)line;
 	/* it becomes part of a path */
 	if (!isdigit((unsigned char)*value) || strchr(value, '/') != NULL)
-		return damaged(p, "a message file name that begins with a digit");
+		return damaged(p, value, "a message file name that begins with a digit");
 	p->control->message = value;
 	return true;
 }
@@ -168,7 +169,7 @@ static bool offset_line(struct parser *p, char *line, char *value)
 
 	(void)line;
 	if (!parse_number(ascii_skip_blanks(value), INT64_MAX, &offset))
-		return damaged(p, "the body's offset");
+		return damaged(p, value, "the body's offset");
 	p->control->body_offset = (off_t)offset;
 	p->has_body_offset = true;
 	return true;
@@ -247,7 +248,7 @@ static bool field(struct parser *p, char *line, char *end)
 		return true;
 	}
 	if (fields[i].is_text && strlen(line) != (size_t)(end - line))
-		return damaged(p, "a line without NUL bytes");
+		return damaged(p, line + strlen(line), "a line without NUL bytes");
 	if (!fields[i].keeps_recipient)
 		p->current = CONTROL_NONE;
 	return fields[i].parse(p, line, value);
@@ -265,12 +266,12 @@ static bool block(struct parser *p, char **at, char *end)
 
 	p->current = CONTROL_NONE;
 	if (end - start < 2 || start[1] != '\n')
-		return damaged(p, "a header block with its letter alone in the first line");
+		return damaged(p, start + 1, "a header block with its letter alone in the first line");
 	for (;; s = lf + 1, p->line++) {
 		lf = s < end ? memchr(s, '\n', (size_t)(end - s)) : NULL;
 		if (lf == NULL) {
 			p->line = begun;
-			return damaged(p, "a header block with an empty line at its end");
+			return damaged(p, start, "a header block with an empty line at its end");
 		}
 		if (lf == s)
 			break;
@@ -293,6 +294,7 @@ static bool lines(struct parser *p)
 	for (; at < end; p->line++) {
 		char *lf;
 
+		p->begin = at;
 		if (*at == 'm' || *at == 'M') {
 			if (!block(p, &at, end))
 				return false;
@@ -302,12 +304,13 @@ static bool lines(struct parser *p)
 		if (lf == NULL && *at == 'd')
 			break;     /* a disk was full; the mail above it is whole */
 		if (lf == NULL)
-			return damaged(p, "an end of the line");
+			return damaged(p, end, "an end of the line");
 		*lf = '\0';
 		if (!field(p, at, lf))
 			return false;
 		at = lf + 1;
 	}
+	p->begin = at;
 	return true;
 }
 
@@ -317,11 +320,11 @@ static bool complete(struct parser *p)
 	struct control *c = p->control;
 
 	if (c->message == NULL)
-		return damaged(p, "an i line (message file)");
+		return damaged(p, p->begin, "an i line (message file)");
 	if (!p->has_body_offset)
-		return damaged(p, "an o line (offset of the body)");
+		return damaged(p, p->begin, "an o line (offset of the body)");
 	if (p->headed < c->recipient_count)
-		return damaged(p, "a header block below the recipients");
+		return damaged(p, p->begin, "a header block below the recipients");
 	return true;
 }
 

@@ -216,7 +216,7 @@ static bool open_again(struct spool_journal *j)
 	return false;
 }
 
-/* Opens and locks it; false with errno, EBUSY, and EINTR if we are told to end while another process restores. */
+/* Opens and locks it; false with errno, EBUSY, and EINTR if we are to end at the start already, while another process restores. */
 static bool open_locked(struct spool_journal *j, bool make)
 {
 	for (;;) {
@@ -233,7 +233,7 @@ static bool open_locked(struct spool_journal *j, bool make)
 				errno = EBUSY;
 				return false;
 			}
-			if (wait_is_told_to_end()) {
+			if (!make && wait_is_told_to_end()) {
 				errno = EINTR;
 				return false;
 			}

@@ -146,7 +146,7 @@ subtest 'files in trouble' => sub {
 	is $status, 65, 'exit 65';
 	is scalar(() = $out =~ / damaged  /g), 9, 'damaged ones';
 	is scalar(() = $out =~ / unreadable  /g), 2, 'unreadable ones';
-	like $out, qr/^201 .* damaged .* 201 line 5: expected ten columns of process id and delay$/m, 'file and line';
+	like $out, qr/^201 .* damaged .* 201:5:3: expected ten columns of process id and delay$/m, 'file and line';
 	like $out, qr/^$lost .*it has no message file$/m, 'a message file that is gone';
 	like $out, qr/; 11 files damaged or unreadable$/m, 'counted';
 	like $out, qr/ a +-$/m, 'what is in order is listed';
@@ -198,7 +198,7 @@ subtest 'a state file that is none' => sub {
 		Spool->put($q->office . '/.state.runqueue', $text);
 		my ($status, $out, $err) = list($q);
 		is $status, 65, 'exit 65';
-		like $err, qr/\Arunqueue: \.state\.runqueue line [12]: expected .*; next tries and the newest answers are not known\n\z/, 'named with its line';
+		like $err, qr/\Arunqueue: \.state\.runqueue:[12]: expected .*; next tries and the newest answers are not known\n\z/, 'named with its line';
 		like $out, qr/ lmtp\/- +a +-$/m, 'the mail is listed';
 		like $out, qr/^1 recipient in 1 message, .*; 1 file damaged or unreadable$/m, 'the sum';
 		unlike $out, qr/^\./m, 'a file that is no mail has no row';

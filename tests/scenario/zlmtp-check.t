@@ -214,7 +214,7 @@ subtest 'the queue' => sub {
 	is_found([@only, '-a', '1h,4h'], 2, qr{CRITICAL - queue: the oldest}, 'older than the second limit');
 	$add->(101, 5, 'd');
 	$spool->put($spool->control_path(102), "@ 0x00000007\ni 102\n");
-	is_found(\@only, 2, qr{CRITICAL - queue: 102: 102 line 3: expected an o line}, 'a damaged file');
+	is_found(\@only, 2, qr{CRITICAL - queue: 102: 102:3:1: expected an o line}, 'a damaged file');
 	unlink $spool->control_path(102);
 	mkdir $spool->control_path(103);
 	is_found(\@only, 3, qr{UNKNOWN - queue: 103: .*not a regular file}, 'an unreadable one');

@@ -308,31 +308,31 @@ static void diagnostics_are_read_and_bad_ones_passed_over(void **state)
 	control_close(&c);
 }
 
-static void damage_is_named_with_its_line(void **state)
+static void damage_is_named_with_its_line_and_column(void **state)
 {
 	(void)state;
-	refused("", "7 line 1: expected an i line (message file)");
-	refused("@ 0x0000000f\n", "7 line 1: expected format flags within 0x7");
-	refused("@ -1\n", "7 line 1: expected format flags within 0x7");
-	refused("@ 7x\n", "7 line 1: expected format flags within 0x7");
-	refused("@ \n", "7 line 1: expected format flags within 0x7");
-	refused("i ../1\n", "7 line 1: expected a message file name that begins with a digit");
-	refused("i 1/../../etc/passwd\n", "7 line 1: expected a message file name that begins with a digit");
-	refused("i 1\no -3\n", "7 line 2: expected the body's offset");
-	refused("i 1\no 99999999999999999999\n", "7 line 2: expected the body's offset");
-	refused("i 1\nm\n\n", "7 line 4: expected an o line (offset of the body)");
-	refused(HEAD RCPT("a"), "7 line 6: expected a header block below the recipients");
-	refused(HEAD RCPT("a") HEADER RCPT("b"), "7 line 10: expected a header block below the recipients");
-	refused(HEAD RCPT("a") "m\nSubject: x\n", "7 line 6: expected a header block with an empty line at its end");
-	refused(HEAD RCPT("a") "m", "7 line 6: expected a header block with its letter alone in the first line");
-	refused(HEAD RCPT("a") "m\n", "7 line 6: expected a header block with an empty line at its end");
-	refused(HEAD RCPT("a") "m x\n\n", "7 line 6: expected a header block with its letter alone in the first line");
-	refused(HEAD "r           lmtp - bob 1", "7 line 5: expected an end of the line");
-	refused(HEAD "r           lmtp -\n" HEADER, "7 line 5: expected a recipient of channel, host, user and privilege");
-	refused(HEAD "r lmtp - bob 1\n" HEADER, "7 line 5: expected ten columns of process id and delay");
-	refused(HEAD "r\n" HEADER, "7 line 5: expected a recipient's mark of blank, ~, + or -");
-	refused(HEAD "r!          lmtp - bob 1\n" HEADER, "7 line 5: expected a recipient's mark of blank, ~, + or -");
-	refused(HEAD RCPT("a") HEADER "s x\n", "7 line 9: expected a sender of channel, host, user and privilege");
+	refused("", "7:1:1: expected an i line (message file)");
+	refused("@ 0x0000000f\n", "7:1:3: expected format flags within 0x7");
+	refused("@ -1\n", "7:1:3: expected format flags within 0x7");
+	refused("@ 7x\n", "7:1:3: expected format flags within 0x7");
+	refused("@ \n", "7:1:3: expected format flags within 0x7");
+	refused("i ../1\n", "7:1:3: expected a message file name that begins with a digit");
+	refused("i 1/../../etc/passwd\n", "7:1:3: expected a message file name that begins with a digit");
+	refused("i 1\no -3\n", "7:2:3: expected the body's offset");
+	refused("i 1\no 99999999999999999999\n", "7:2:3: expected the body's offset");
+	refused("i 1\nm\n\n", "7:4:1: expected an o line (offset of the body)");
+	refused(HEAD RCPT("a"), "7:6:1: expected a header block below the recipients");
+	refused(HEAD RCPT("a") HEADER RCPT("b"), "7:10:1: expected a header block below the recipients");
+	refused(HEAD RCPT("a") "m\nSubject: x\n", "7:6:1: expected a header block with an empty line at its end");
+	refused(HEAD RCPT("a") "m", "7:6:2: expected a header block with its letter alone in the first line");
+	refused(HEAD RCPT("a") "m\n", "7:6:1: expected a header block with an empty line at its end");
+	refused(HEAD RCPT("a") "m x\n\n", "7:6:2: expected a header block with its letter alone in the first line");
+	refused(HEAD "r           lmtp - bob 1", "7:5:25: expected an end of the line");
+	refused(HEAD "r           lmtp -\n" HEADER, "7:5:13: expected a recipient of channel, host, user and privilege");
+	refused(HEAD "r lmtp - bob 1\n" HEADER, "7:5:3: expected ten columns of process id and delay");
+	refused(HEAD "r\n" HEADER, "7:5:2: expected a recipient's mark of blank, ~, + or -");
+	refused(HEAD "r!          lmtp - bob 1\n" HEADER, "7:5:2: expected a recipient's mark of blank, ~, + or -");
+	refused(HEAD RCPT("a") HEADER "s x\n", "7:9:3: expected a sender of channel, host, user and privilege");
 }
 
 static void nul_bytes_never_shorten_an_address(void **state)
@@ -343,7 +343,7 @@ static void nul_bytes_never_shorten_an_address(void **state)
 	struct control *c;
 
 	(void)state;
-	refused_bytes(address, sizeof address - 1, "7 line 5: expected a line without NUL bytes");
+	refused_bytes(address, sizeof address - 1, "7:5:23: expected a line without NUL bytes");
 	assert_int_equal(parse_bytes("7", elsewhere, sizeof elsewhere - 1, &c, &why), CONTROL_OK);
 	assert_int_equal(c->headers[0].length, 13);
 	control_close(&c);
@@ -559,7 +559,7 @@ int main(void)
 		cmocka_unit_test(header_text_is_never_taken_for_a_field),
 		cmocka_unit_test(other_letters_are_passed_over),
 		cmocka_unit_test(diagnostics_are_read_and_bad_ones_passed_over),
-		cmocka_unit_test(damage_is_named_with_its_line),
+		cmocka_unit_test(damage_is_named_with_its_line_and_column),
 		cmocka_unit_test(nul_bytes_never_shorten_an_address),
 		cmocka_unit_test(every_truncation_is_noticed),
 		cmocka_unit_test(rubbish_is_survived),
