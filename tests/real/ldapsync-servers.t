@@ -27,7 +27,7 @@ sub access_to(@servers) {
 subtest 'a switch between two providers in mirror mode loses no change' => sub {
 	my $mirror = Mirror->new(users => 20);
 	my ($first, $second) = $mirror->providers;
-	my $sync = LdapSync->new($first, access => access_to($first, $second), settings => "silence 1\ntimeout 2\n")->start;
+	my $sync = LdapSync->new($first, access => access_to($first, $second), settings => "silence 1\ntimeout 20\n")->start;
 	is $sync->difference_after(20 * $slow), '', 'the first one';
 	for my $round (1 .. 2) {
 		# changed at the first, and seen at the second by replication alone
@@ -64,7 +64,7 @@ subtest 'two providers and a node as the guide shows them' => sub {
 	my ($first, $second) = $mirror->providers;
 	my %here = (1 => $first->uri('ldap'), 2 => $second->uri('ldap'));
 	is $uri =~ s{ldaps://ldap([12])\.example}{$here{$1}}g, 2, 'uri names both';
-	my $sync = LdapSync->new($first, settings => "silence 1\ntimeout 2\n",
+	my $sync = LdapSync->new($first, settings => "silence 1\ntimeout 20\n",
 		access => "${uri}bind simple\nbinddn $RealSlapd::root\npasswd $RealSlapd::root_password\nclear_password yes\n")->start;
 	is $sync->difference_after(20 * $slow), '', 'the first is copied';
 	$second->change(RealSlapd::account('made_at_second'));
@@ -330,7 +330,7 @@ subtest 'a directory that was restored from an older dump and written to' => sub
 
 subtest 'the same under one that stays, which finds the server there again' => sub {
 	my $slapd = RealSlapd->new(users => 20, aliases => 0)->start;
-	my $sync = LdapSync->new($slapd, settings => "silence 1\ntimeout 2\n")->start;
+	my $sync = LdapSync->new($slapd, settings => "silence 1\ntimeout 20\n")->start;
 	is $sync->difference_after(10 * $slow), '';
 	my $ldif = dump_of($slapd);
 	$slapd->change(RealSlapd::account('invented') . removal('user1')
