@@ -97,6 +97,12 @@ static void add(struct arrivals *in, const struct control *c, const char *file, 
 	struct message *m = queue_add(in->queue, c, file, &arrived);
 	int64_t age = in->now.wall - (int64_t)arrived.tv_sec;
 
+	for (size_t i = 0; i < c->recipient_count; i++) {
+		const struct recipient *r = c->recipients[i].locker != 0 ? message_recipient(m, c->recipients[i].offset) : NULL;
+
+		if (r != NULL)
+			m->groups[r->group].begun = true;
+	}
 	m->file_inode = message != NULL ? message->st_ino : 0;
 	m->seen_at = in->now.ms;
 	/* one that would be too old, or from tomorrow, came just now */

@@ -71,6 +71,7 @@ struct group {
 	int32_t delay_asked;           /* the reporter is asked to tell of that age; 0 = it is not */
 	enum group_state state;
 	bool unreachable;              /* in this round an agent said that the destination is in trouble */
+	bool begun;                    /* when it was read a process that is gone had locks in it */
 	bool wait_logged;              /* a log line with the message's id says what keeps it */
 };
 

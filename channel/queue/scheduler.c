@@ -105,6 +105,8 @@ static void take_in(struct scheduler *s)
 
 			if (d->clause == NULL)
 				d->clause = schedconf_match(s->conf, d->channel, d->host);
+			if (m->groups[j].begun)
+				verdict_log_begun(s, &m->groups[j]);
 			queue_ready(&s->queue, &m->groups[j]);
 			verdict_expire_unserved(s, &m->groups[j]);
 			if (m->groups[j].state == GROUP_READY)

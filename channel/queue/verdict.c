@@ -13,6 +13,8 @@
 #include "lib/log.h"
 #include "lib/text.h"
 
+#define ENDED "the transport agent ended"
+
 #define HELD_PAUSE (32 * 1000)             /* a living process holds a lock: ZMailer waits as long */
 #define MAX_RESYNCS 30                     /* then an agent and we will never agree */
 #define DISAGREEMENT_PAUSE (10 * 60 * 1000)
@@ -129,8 +131,11 @@ static void round_over(struct scheduler *s, struct group *g, int64_t pause)
 		queue_sleep(&s->queue, g, now + pause);
 }
 
-/* `g`: the part of a message that waits, or NULL. */
-static void log_wait(const struct scheduler *s, const struct destination *d, const struct group *g, const char *words)
+/*
+ * `g`: the part of a message that waits, or NULL; `begun`: an agent that is gone had begun it, so that a server may have some of it,
+ * and no agent logs that.
+ */
+static void log_wait(const struct scheduler *s, const struct destination *d, const struct group *g, const char *words, bool begun)
 {
 	struct logline line = { 0 };
 	struct buf id = { 0 };
@@ -143,6 +148,8 @@ static void log_wait(const struct scheduler *s, const struct destination *d, con
 	logline_add(&line, "channel", d->channel);
 	logline_add(&line, "host", d->host);
 	logline_add(&line, "words", words);
+	if (begun)
+		logline_bool(&line, "maybe_duplicate", true);
 	if (d->blocked_until > s->now.ms)
 		logline_number(&line, "next", (uint64_t)(s->now.wall + (d->blocked_until - s->now.ms) / 1000));
 	logline_end(&line);
@@ -164,14 +171,19 @@ void verdict_log_wait(struct scheduler *s, struct group *g)
 	words = scheduler_reason(s, g->destination);
 	if (words == NULL)
 		return;
-	log_wait(s, g->destination, g, words);
+	log_wait(s, g->destination, g, words, false);
 	g->wait_logged = true;
 	s->wait_lines++;
 }
 
+void verdict_log_begun(const struct scheduler *s, const struct group *g)
+{
+	log_wait(s, g->destination, g, ENDED, true);
+}
+
 void verdict_log_waiting(struct scheduler *s, struct destination *d)
 {
-	log_wait(s, d, NULL, scheduler_reason(s, d));
+	log_wait(s, d, NULL, scheduler_reason(s, d), false);
 	for (struct group *g = d->ready.first; g != NULL; g = g->after)
 		verdict_log_wait(s, g);
 }
@@ -332,7 +344,7 @@ static bool ask_file(struct scheduler *s, struct agent *w, struct group *g, int6
 	}
 	/* no agent has logged that */
 	if (s->deferred > deferred)
-		log_wait(s, g->destination, g, reason);
+		log_wait(s, g->destination, g, reason, found == FOUND_BEGUN);
 	g->awaited = 0;
 	queue_take_back(g, &w->fed);
 	round_over(s, g, pause);
@@ -407,7 +419,7 @@ size_t verdict_ended(struct scheduler *s, struct agent *w)
 	size_t missing = 0;
 
 	while (w->fed.first != NULL)
-		missing += ask_file(s, w, w->fed.first, -1, 0, "the transport agent ended");
+		missing += ask_file(s, w, w->fed.first, -1, 0, ENDED);
 	return missing;
 }
 

@@ -30,6 +30,9 @@ void verdict_block(struct scheduler *s, struct destination *d, const char *notar
 void verdict_log_waiting(struct scheduler *s, struct destination *d);
 void verdict_log_wait(struct scheduler *s, struct group *g);
 
+/* A group whose agent ended with all of us, or with the system: one line, as when it ends while we run. */
+void verdict_log_begun(const struct scheduler *s, const struct group *g);
+
 /*
  * Fails what a group has open if no clause serves its destination (or its command cannot take it) and the message is older
  * than `expiry`: it would be tried in vain.  Without a clause that of the clause of defaults counts.

@@ -32,14 +32,19 @@ sub child($code) {
 	push @children, $pid;
 }
 
-# An LMTP server that knows no "gone", has no room for "full" and takes all others.
-sub serve($listener) {
+# An LMTP server that knows no "gone", has no room for "full" and takes all others.  Once it says nothing to who has sent it a message
+# for "slow", but a byte to `got`.
+sub serve($listener, $got = undef) {
 	while (my $c = $listener->accept) {
 		my $text = 0;
 		my @accepted;
 		print $c "220 store ready\r\n";
 		while (defined(my $line = <$c>)) {
 			if ($text) {
+				if ($got && $line eq ".\r\n" && grep { $_ eq 'slow' } @accepted) {
+					syswrite $got, '.';
+					next;
+				}
 				$text = $line ne ".\r\n" or print $c "250 2.0.0 <$_> Saved\r\n" for @accepted;
 				$text = 0 if $line eq ".\r\n";
 			}
@@ -60,7 +65,7 @@ sub serve($listener) {
 # A post office with that server, maps and a log; more: for scheduler.conf's command and runqueue.
 sub office(%o) {
 	my $listener = IO::Socket::INET->new(Listen => 20, LocalAddr => '127.0.0.1') or die "listen: $!";
-	child(sub { serve($listener) });
+	child(sub { serve($listener, $o{got}) });
 	my $q;
 	my $agent = "$build/channel/lmtp -c \$channel -F [127.0.0.1] -p ${\ $listener->sockport} " . ($o{agent} // '');
 	$q = Reports->queue(conf => "lmtp/*\n\tinterval=1h retries=1 command=\"$agent\"\nmailbox/*\n\tinterval=1h command=\"$agent\"\n",
@@ -132,6 +137,31 @@ subtest 'the life of a message' => sub {
 	ok $report, 'the report has an id' or diag join "\n", @life;
 	ok scalar(grep { /event=queued spool=\Q$report\E from=<> / } logged($q)), 'which has a life of its own';
 	ok scalar(grep { / spool=$id / } grepped($q, $_)), "$_ finds the id" for '<one@example.org>', 'gone@example.org', 'ann@example.org', 'bob@example.org';
+};
+
+# A server may have what an agent sent before it was killed, and no agent logs that.
+subtest 'mail whose agent was killed: its id tells that it may come twice' => sub {
+	for my $all (0, 1) {
+		pipe my $seen, my $got or die;
+		my $q = office(got => $got);
+		my $id = run($q, $message, 'enqueue', '-P', $q->office, '-s', 'ann@example.org', '-r', 'lmtp,store,slow', '-r', 'lmtp,store,ann');
+		chomp $id;
+		$q->start('-w', '-P', $q->office);
+		sysread $seen, my $byte, 1;
+		my ($agent) = Spool::slurp(glob $q->office . '/transport/[0-9]*') =~ /^r~ *(\d+)/m;
+		ok $agent, 'an agent has sent it';
+		if ($all) {
+			kill KILL => $q->{pid}, $agent;
+			$q->stop;
+			$q->start('-w', '-P', $q->office);
+		} else {
+			kill KILL => $agent;
+		}
+		ok RunQueue::wait_for(sub { grep { /event=deferred/ } grepped($q, $id) }), $all ? 'all were killed, and the next runqueue says so' : 'it was killed, and runqueue says so';
+		like +(grep { /event=deferred/ } grepped($q, $id))[0],
+			qr/ spool=$id recipients=2 channel=lmtp host=store words="the transport agent ended" maybe_duplicate=yes/, '... that it may come twice';
+		$q->stop;
+	}
 };
 
 # An agent logs what it tried.  What nobody tried waits for a reason that the log has with the id, once, and once for the destination.
