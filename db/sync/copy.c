@@ -43,6 +43,7 @@ struct rule_copy {
 /* When everything was compared, and with which server. */
 struct compared {
 	int64_t when;            /* clock_ms(); 0: not since copy_open(), or there is doubt */
+	bool is_doubtful;        /* a doubt has arisen since the last comparison began */
 	char *server;            /* its number, if it has one, and its URI, as the map says; NULL: none */
 };
 
@@ -460,6 +461,11 @@ int64_t copy_comparison_time(const struct copy *copy, long interval)
 	return interval == 0 ? CLOCK_NEVER : copy->compared.when + interval * 1000;
 }
 
+void copy_begin_comparison(struct copy *copy)
+{
+	copy->compared.is_doubtful = false;
+}
+
 void copy_compared(struct copy *copy, const char *uri)
 {
 	char *server = server_of(copy, uri);
@@ -467,12 +473,15 @@ void copy_compared(struct copy *copy, const char *uri)
 	copy->has_new_compared = copy->has_new_compared || copy->compared.server == NULL ||
 	                         strcmp(copy->compared.server, server) != 0;
 	free(copy->compared.server);
-	copy->compared = (struct compared){ clock_ms(), server };
+	copy->compared.server = server;
+	/* what raised a doubt may be about entries that the comparison had passed by then */
+	copy->compared.when = copy->compared.is_doubtful ? 0 : clock_ms();
 }
 
 void copy_doubt(struct copy *copy)
 {
 	copy->compared.when = 0;
+	copy->compared.is_doubtful = true;
 }
 
 void copy_cookie_for(const struct copy *copy, size_t rule, const char *uri, struct buf *cookie)

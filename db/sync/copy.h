@@ -105,6 +105,9 @@ bool copy_comparison_is_due(const struct copy *copy, const char *uri, long inter
 /* When it becomes due by time alone, or by doubt (clock_ms()). */
 int64_t copy_comparison_time(const struct copy *copy, long interval);
 
+/* A comparison of the whole begins: it settles the doubts that there are, not those that arise while it runs. */
+void copy_begin_comparison(struct copy *copy);
+
 /* The whole was compared with this server, whose name is kept in the map. */
 void copy_compared(struct copy *copy, const char *uri);
 

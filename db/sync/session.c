@@ -387,6 +387,7 @@ static enum session_news compare_next(struct session *s, struct buf *why)
 void session_compare(struct session *s)
 {
 	s->is_comparing = true;
+	copy_begin_comparison(s->copy);
 	for (size_t i = 0; i < s->conf->rule_count; i++) {
 		s->searches[i].to_compare = !s->searches[i].is_compared;
 		s->searches[i].is_compared = false;
