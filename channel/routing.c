@@ -9,6 +9,7 @@
 #include "db/route/routeconf.h"
 #include "db/route/setup.h"
 #include "lib/alloc.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/metrics.h"
 #include "lib/text.h"
@@ -48,14 +49,14 @@ int routing_open(struct routing *r)
 {
 	if (r->config == NULL)
 		r->config = route_config_create(r->dbases, r->settings, r->setting_count);
-	return route_config_open(r->config, &r->router);
+	return route_config_open(r->config, clock_now(), &r->router);
 }
 
 bool routing_renew(struct routing *r)
 {
 	struct router *router;
 
-	if (!route_config_renew(r->config, &router))
+	if (!route_config_renew(r->config, clock_now(), &router))
 		return false;
 	router_destroy(&r->router);
 	r->router = router;

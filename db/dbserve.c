@@ -160,7 +160,7 @@ static void open_maps(struct service *s)
 	int status;
 
 	s->config = route_config_create(s->options.dbases, s->options.settings, s->options.setting_count);
-	status = route_config_open(s->config, &router);
+	status = route_config_open(s->config, clock_now(), &router);
 	if (status != EX_OK)
 		exit(status);
 	use_router(s, router);
@@ -175,7 +175,7 @@ static void renew_maps(struct service *s)
 {
 	struct router *router;
 
-	if (!route_config_renew(s->config, &router))
+	if (!route_config_renew(s->config, clock_now(), &router))
 		return;
 	answers_forget(&s->answers);
 	use_router(s, router);

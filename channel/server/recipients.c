@@ -328,7 +328,7 @@ struct recipients *recipients_open(const struct routing *routing, const struct p
 	r->routing = *routing;
 	r->policy = policy;
 	r->config = route_config_create(routing->dbases, routing->settings, routing->setting_count);
-	*status = route_config_open(r->config, &router);
+	*status = route_config_open(r->config, clock_now(), &router);
 	if (*status == EX_OK)
 		*status = open_stores(r);
 	if (*status != EX_OK) {
@@ -362,7 +362,7 @@ bool recipients_ask(struct recipients *r, const char *address, void *owner, stru
 	struct router *router;
 
 	*answer = (struct recipient_answer){ 0 };
-	if (route_config_renew(r->config, &router)) {
+	if (route_config_renew(r->config, clock_now(), &router)) {
 		router_destroy(&r->router);
 		use_config(r, router);
 	}

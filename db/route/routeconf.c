@@ -5,13 +5,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sysexits.h>
-#include <time.h>
 
 #include "db/build/fault.h"
 #include "db/map/map.h"
 #include "db/route/setup.h"
 #include "lib/alloc.h"
-#include "lib/clock.h"
 #include "lib/conf.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -143,13 +141,13 @@ static void tell_notes(struct route_config *c, const struct buf *notes)
 	buf_add(&c->noted, buf_str(notes), notes->len);
 }
 
-int route_config_open(struct route_config *c, struct router **router)
+int route_config_open(struct route_config *c, struct moment now, struct router **router)
 {
 	struct buf why = { 0 }, notes = { 0 };
 	int status;
 
 	/* it may have been written just now, or be half there: it is compared with what comes of it */
-	(void)is_as_seen(c, clock_ms());
+	(void)is_as_seen(c, now.ms);
 	c->is_new = true;
 	status = state_read(c, &c->state, fault_complain, NULL, &why);
 	if (status == EX_OK)
@@ -195,20 +193,16 @@ const char *route_config_settings_path(const struct route_config *c)
  * Have the files been as they are for so long?  Their own times tell, where nobody asked meanwhile.  Of one that is gone, and where
  * the clock of a file server is ahead, only our own looks do.
  */
-static bool is_left_alone(const struct route_config *c, int64_t now, int64_t pause)
+static bool is_left_alone(const struct route_config *c, struct moment now, int64_t pause)
 {
-	struct timespec wall;
-
-	if (now - c->since >= pause)
+	if (now.ms - c->since >= pause)
 		return true;
-	clock_gettime(CLOCK_REALTIME, &wall);
 	for (size_t i = 0; i < FILES; i++) {
 		const struct stat *st = &c->seen[i];
 
 		if (c->path[i] == NULL || (st->st_ino == 0 && c->state.text[i].len == 0))
 			continue;
-		if (st->st_ino == 0 || (int64_t)(wall.tv_sec - st->st_ctim.tv_sec) * 1000 +
-		                       (wall.tv_nsec - st->st_ctim.tv_nsec) / 1000000 < pause)
+		if (st->st_ino == 0 || (now.wall - st->st_ctim.tv_sec) * 1000 - st->st_ctim.tv_nsec / 1000000 < pause)
 			return false;
 	}
 	return true;
@@ -320,12 +314,12 @@ static void tell_fault(struct route_config *c, const struct faults *f, const str
 	buf_free(&line);
 }
 
-static void tell_wait(struct route_config *c)
+static void tell_wait(struct route_config *c, const char *path)
 {
 	struct buf line = { 0 };
 
-	buf_addf(&line, "%s has changed, and lines of it, of router.conf or of ZENV are gone or different: used when they were left "
-	         "alone for a minute", c->path[DBASES]);
+	buf_addf(&line, "%s: lines are gone or different, or the last one has no end: the change is used when the file was left alone for "
+	         "a minute", path);
 	tell(c, buf_str(&line));
 	buf_free(&line);
 }
@@ -338,37 +332,37 @@ static bool has_changed(const struct route_config *c, const struct state *new)
 	return false;
 }
 
-static bool must_wait(const struct route_config *c, const struct state *new, int64_t now)
+/* The file that may be half written, and was not left alone for long enough; NULL if none is. */
+static const char *find_half(const struct route_config *c, const struct state *new, struct moment now)
 {
-	bool less = false;
-
 	for (size_t i = 0; i < FILES; i++)
-		less = less || has_less(&c->state.text[i], &new->text[i]);
-	return less && !is_left_alone(c, now, WHOLE_IF_LESS);
+		if (has_less(&c->state.text[i], &new->text[i]))
+			return is_left_alone(c, now, WHOLE_IF_LESS) ? NULL : c->path[i];
+	return NULL;
 }
 
-bool route_config_renew(struct route_config *c, struct router **router)
+bool route_config_renew(struct route_config *c, struct moment now, struct router **router)
 {
-	const int64_t now = clock_ms();
 	struct state new;
 	struct faults faults = { 0 };
 	struct buf why = { 0 }, notes = { 0 };
 	struct router *opened = NULL;
+	const char *half;
 	int status;
 
-	if (now < c->look_again)
+	if (now.ms < c->look_again)
 		return false;
-	c->look_again = now + LOOK_PAUSE;
-	(void)is_as_seen(c, now);
+	c->look_again = now.ms + LOOK_PAUSE;
+	(void)is_as_seen(c, now.ms);
 	if (!c->is_new || !is_left_alone(c, now, WHOLE))
 		return false;
-	c->look_again = now + RETRY_PAUSE;
+	c->look_again = now.ms + RETRY_PAUSE;
 	status = state_read(c, &new, note_fault, &faults, &why);
 	if (status == EX_OK && has_changed(c, &new))
 		look_for_maps(c, &new.dbases, &why);
 	if (status == EX_OK && why.len == 0 && has_changed(c, &new))
 		opened = state_router(c, &new, &status, &why, &notes);
-	if (!is_as_seen(c, now)) {
+	if (!is_as_seen(c, now.ms)) {
 		/* what was read is of two times */
 		router_destroy(&opened);
 	} else if (status != EX_OK || why.len > 0) {
@@ -376,8 +370,8 @@ bool route_config_renew(struct route_config *c, struct router **router)
 	} else if (opened == NULL) {
 		c->is_new = false;
 		buf_clear(&c->told);
-	} else if (must_wait(c, &new, now)) {
-		tell_wait(c);
+	} else if ((half = find_half(c, &new, now)) != NULL) {
+		tell_wait(c, half);
 		router_destroy(&opened);
 	} else {
 		complain("%s: read again, as it has changed", c->path[DBASES]);

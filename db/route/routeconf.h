@@ -19,6 +19,7 @@
 
 #include "db/route/dbases.h"
 #include "db/route/route.h"
+#include "lib/clock.h"
 
 struct route_config;
 
@@ -27,14 +28,14 @@ struct route_config *route_config_create(const char *dbases, char *const *settin
 void route_config_free(struct route_config **config);
 
 /* Reads them for the first time.  0 with *router, which sees changes of its maps at the next question, or after a line for each fault a code of <sysexits.h>. */
-int route_config_open(struct route_config *config, struct router **router);
+int route_config_open(struct route_config *config, struct moment now, struct router **router);
 
 /*
  * True if there is something new, with a router of it in *router; the caller frees the one that it had, and what it knows by
  * that.  A line of the log says so, and one says what keeps a change from being used.  To be called whenever there is a
  * question, at no cost: it looks at the files a few times a second at most.
  */
-bool route_config_renew(struct route_config *config, struct router **router);
+bool route_config_renew(struct route_config *config, struct moment now, struct router **router);
 
 /*
  * Another router of what is in force, whatever the files say now: for a child process, which cannot use its parent's.  NULL after a
