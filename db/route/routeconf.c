@@ -22,6 +22,9 @@
 #define WHOLE 1000
 #define WHOLE_IF_LESS 60000
 
+/* No such file is larger, and a service must not be busy with one. */
+#define LARGEST (1024 * 1024)
+
 /* In the order in which a fault in them is told. */
 enum { ZENV, DBASES, SETTINGS, FILES };
 
@@ -60,6 +63,7 @@ static int state_read(const struct route_config *c, struct state *s, fault_repor
 	int status = zenv_read(&zenv, why);
 
 	*s = (struct state){ 0 };
+	s->text[DBASES].limit = s->text[SETTINGS].limit = LARGEST;
 	buf_add(&s->text[ZENV], buf_str(&zenv.text), zenv.text.len);
 	if (status == EX_OK)
 		status = dbases_read_text(&s->dbases, c->path[DBASES], &s->text[DBASES], &zenv, report, context);
@@ -227,7 +231,7 @@ static bool next_line(struct conf_text *lines)
 	return false;
 }
 
-/* Does the new text lack a line of the old one, or the end of its last line?  Its writer may not be done with it. */
+/* Does the new text lack a line of the old one?  Its writer may not be done with it. */
 static bool has_less(const struct buf *old, const struct buf *new)
 {
 	struct conf_text before = conf_begin("", buf_str(old), old->len, NULL);
@@ -239,7 +243,7 @@ static bool has_less(const struct buf *old, const struct buf *new)
 	while (has_more && next_line(&after))
 		if (before.length == after.length && memcmp(before.line, after.line, after.length) == 0)
 			has_more = next_line(&before);
-	return has_more || (new->len > 0 && new->data[new->len - 1] != '\n');
+	return has_more;
 }
 
 /* The first fault of a change in one line, and how many more there are. */
@@ -273,6 +277,17 @@ static bool has_map(const struct dbases *dbases, const struct dbases_map *map)
 		    strcmp(dbases->maps[i].type, map->type) == 0)
 			return true;
 	return false;
+}
+
+/* A new text that ends within a line is the front of one, as a writer leaves it that has stopped, or found the disk full. */
+static void look_for_ends(const struct route_config *c, const struct state *new, struct buf *why)
+{
+	for (size_t i = 0; i < FILES && why->len == 0; i++) {
+		const struct buf *text = &new->text[i];
+
+		if (text->len > 0 && text->data[text->len - 1] != '\n' && !is_same_text(&c->state.text[i], text))
+			buf_addf(why, "%s: the last line has no end, the file may be cut off; add a line end", c->path[i]);
+	}
 }
 
 /* A map that the file has in addition must be there: a line may be written before its map is. */
@@ -318,8 +333,7 @@ static void tell_wait(struct route_config *c, const char *path)
 {
 	struct buf line = { 0 };
 
-	buf_addf(&line, "%s: lines are gone or different, or the last one has no end: the change is used when the file was left alone for "
-	         "a minute", path);
+	buf_addf(&line, "%s: lines are gone or different: the change is used when the file was left alone for a minute", path);
 	tell(c, buf_str(&line));
 	buf_free(&line);
 }
@@ -358,8 +372,10 @@ bool route_config_renew(struct route_config *c, struct moment now, struct router
 		return false;
 	c->look_again = now.ms + RETRY_PAUSE;
 	status = state_read(c, &new, note_fault, &faults, &why);
-	if (status == EX_OK && has_changed(c, &new))
+	if (status == EX_OK && has_changed(c, &new)) {
+		look_for_ends(c, &new, &why);
 		look_for_maps(c, &new.dbases, &why);
+	}
 	if (status == EX_OK && why.len == 0 && has_changed(c, &new))
 		opened = state_router(c, &new, &status, &why, &notes);
 	if (!is_as_seen(c, now.ms)) {

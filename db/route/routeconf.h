@@ -6,8 +6,8 @@
  * that is not there yet changes nothing, and is tried again.  A file is no news while it may still be written:
  *
  *   one that only has further lines      when it was left alone for a second
- *   one that lacks a line, or the LF at
- *   its end                              after a minute: a writer may have stopped in the midst of it
+ *   one that lacks a line                after a minute: a writer may have stopped in the midst of it
+ *   one that ends within a line          never
  *
  * so whoever is known by the old file and the new one is known at any moment between.
  */

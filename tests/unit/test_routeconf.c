@@ -105,13 +105,16 @@ static void a_file_that_lacks_a_line_counts_after_a_minute(void **state)
 	end();
 }
 
-static void a_last_line_without_end_may_be_half_a_line(void **state)
+static void a_file_that_ends_within_a_line_is_cut_off(void **state)
 {
 	(void)state;
 	begin("a");
 	write_lines("ab", "");
 	assert_false(renews_after(1000));
 	assert_false(renews_after(59000));
+	assert_false(renews_after(1000000));
+	write_lines("ab", "\n");
+	assert_false(renews_after(1000));
 	assert_true(renews_after(1000));
 	end();
 }
@@ -197,7 +200,7 @@ int main(void)
 		cmocka_unit_test(a_further_line_counts_when_the_file_was_left_alone_for_a_second),
 		cmocka_unit_test(a_line_in_front_of_the_others_is_a_further_one),
 		cmocka_unit_test(a_file_that_lacks_a_line_counts_after_a_minute),
-		cmocka_unit_test(a_last_line_without_end_may_be_half_a_line),
+		cmocka_unit_test(a_file_that_ends_within_a_line_is_cut_off),
 		cmocka_unit_test(the_time_of_the_file_tells_where_nobody_asked),
 		cmocka_unit_test(a_map_that_is_not_there_yet_is_waited_for),
 		cmocka_unit_test(what_is_faulty_or_gone_changes_nothing),
