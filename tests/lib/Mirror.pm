@@ -65,7 +65,8 @@ sub settle($self, $seconds = 30) {
 		my $has_twins = grep { / / } map { keys %$_ } @found;
 		return '' if !$differs && !$has_twins;
 		return $differs ? 'servers differ' : 'a server has two entries with one entryUUID' if Time::HiRes::time() > $deadline;
-		Time::HiRes::sleep(0.05);
+		# each look costs as much as what is waited for
+		Time::HiRes::sleep(0.15);
 	}
 }
 

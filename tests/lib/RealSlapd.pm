@@ -150,8 +150,8 @@ END {
 sub load($self, $ldif, $options = "") {
 	die "stop slapd before loading\n" if $self->{pid};
 	_put("$self->{dir}/load.ldif", $ldif);
-	system("/usr/sbin/slapadd -q -b '$suffix' $options -f $self->{dir}/slapd.conf -l $self->{dir}/load.ldif >$self->{dir}/slapadd.log 2>&1") == 0
-		or die "slapadd: " . _slurp("$self->{dir}/slapadd.log");
+	my $said = output_of(undef, '/usr/sbin/slapadd', '-q', '-b', $suffix, split(' ', $options), '-f', "$self->{dir}/slapd.conf", '-l', "$self->{dir}/load.ldif");
+	$? == 0 or die "slapadd: $said";
 }
 
 # Throws everything away; the server is down.  The next one starts with $ldif.

@@ -236,11 +236,13 @@ sub keep_asking($dir, $conf, $to) {
 	return $pid if $pid;
 	open my $out, '>>', "$dir/$conf-$to.log" or POSIX::_exit(1);
 	$out->autoflush;
+	open $_, '>', '/dev/null' or POSIX::_exit(1) for \*STDOUT, \*STDERR;
 	while (getppid == $parent) {
-		system("$ENV{BUILD_DIR}/channel/enqueue -P $dir/po -f $dir/$conf -s a\@x.example $to <$dir/in >/dev/null 2>&1");
+		open STDIN, '<', "$dir/in" or POSIX::_exit(1);
+		system "$ENV{BUILD_DIR}/channel/enqueue", '-P', "$dir/po", '-f', "$dir/$conf", '-s', 'a@x.example', $to;
 		print $out $? >> 8, "\n";
 		# four of them without a pause would keep the processors busy
-		Time::HiRes::sleep(0.03);
+		Time::HiRes::sleep(0.1);
 	}
 	POSIX::_exit(0);
 }
