@@ -5,9 +5,11 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sysexits.h>
@@ -24,6 +26,9 @@
 #define SHORT_PAUSE 1000
 /* Between two lines about that, in milliseconds. */
 #define TELL_PAUSE 10000
+/* How long another program may look at a socket that was left behind, and between two tries, in milliseconds. */
+#define LOCK_PATIENCE 10000
+#define LOCK_PAUSE 20
 /* The first descriptor that systemd hands over (sd_listen_fds(3)). */
 #define SYSTEMD_FIRST 3
 
@@ -159,6 +164,32 @@ static const char *what_is_there(const struct sockaddr_un *address)
 	return unlink(address->sun_path) == 0 ? NULL : strerror(errno);
 }
 
+/*
+ * Between the look at a socket that was left behind and listen(2) on our own, no other program of ours looks: two could remove the
+ * socket, the later one that of the other, which would listen where no client comes.  The lock is one of the directory, so that no
+ * file is left; where that cannot be locked (NFS, a directory that may not be read) there is none.  -1: none; -2: held by another
+ * for too long.
+ */
+static int lock_place(const char *path)
+{
+	const int64_t end = clock_ms() + LOCK_PATIENCE;
+	char *directory = xstrndup(path, strrchr(path, '/') == path ? 1 : (size_t)(strrchr(path, '/') - path));
+	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	free(directory);
+	while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		const bool is_held = errno == EWOULDBLOCK;
+
+		if (is_held && clock_ms() < end) {
+			poll(NULL, 0, LOCK_PAUSE);
+			continue;
+		}
+		close(fd);
+		return is_held ? -2 : -1;
+	}
+	return fd;
+}
+
 static int listen_at_path(struct listeners *l, size_t kind, const struct place *place, const char *text,
                           struct buf *why)
 {
@@ -168,12 +199,15 @@ static int listen_at_path(struct listeners *l, size_t kind, const struct place *
 	struct stat st;
 	mode_t before;
 	bool ok;
-	int fd, status;
+	int fd, status, locked = lock_place(place->path);
 
 	memcpy(address.sun_path, place->path, strlen(place->path) + 1);
-	in_the_way = what_is_there(&address);
-	if (in_the_way != NULL)
+	in_the_way = locked == -2 ? "another process has locked the directory; end it, or name another path" : what_is_there(&address);
+	if (in_the_way != NULL) {
+		if (locked >= 0)
+			close(locked);
 		return refuse(EX_UNAVAILABLE, text, in_the_way, why);
+	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	/* no client gets in before its mode and group are set */
 	before = umask(0177);
@@ -186,8 +220,12 @@ static int listen_at_path(struct listeners *l, size_t kind, const struct place *
 			close(fd);
 		if (ok)
 			unlink(place->path);
+		if (locked >= 0)
+			close(locked);
 		return status;
 	}
+	if (locked >= 0)
+		close(locked);
 	listener = append(l, fd, kind, true, text);
 	listener->path = xstrdup(place->path);
 	if (lstat(place->path, &st) == 0) {

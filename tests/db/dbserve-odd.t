@@ -399,4 +399,51 @@ subtest 'what lies where a socket should be' => sub {
 	is stop(), 0, 'SIGTERM ends it well';
 	ok -S "$dir/tcp.socket", 'a socket of another program that was put there meanwhile stays';
 };
+subtest 'several that start over one socket that was left behind' => sub {
+	stop();
+	my $path = "$dir/left.socket";
+	my $begin = sub ($n) {
+		my $child = fork // die "fork: $!\n";
+		if ($child == 0) {
+			open STDERR, '>', "$dir/err.$n";
+			{ exec "$build/db/dbserve", '-f', "$dir/dbases.conf", '-L', "tcp:UNIX:$path" }
+			POSIX::_exit(127);
+		}
+		return $child;
+	};
+	my (@bad, @odd);
+	for my $round (1 .. 6) {
+		unlink $path;
+		close(IO::Socket::UNIX->new(Local => $path, Listen => 1) // die "$path: $!\n");
+		# this is what they wait for: none looks at the socket while another one does
+		open my $place, '<', $dir or die "$dir: $!\n";
+		flock $place, Fcntl::LOCK_EX();
+		my %all = map { $begin->($_) => $_ } 1 .. 8;
+		my $inode = (stat $path)[1];
+		my $waits = sub ($child) { (readlink "/proc/$child/exe" // '') =~ /dbserve$/ && grep { (readlink $_ // '') eq $dir } glob "/proc/$child/fd/*" };
+		wait_for(sub { keys %all == grep { $waits->($_) } keys %all }) or push @bad, "$round: they do not wait";
+		push @bad, "$round: the socket was replaced" if (stat $path)[1] != $inode;
+		close $place;
+		my %left = %all;
+		wait_for(sub {
+			for my $child (keys %left) {
+				next if waitpid($child, POSIX::WNOHANG()) != $child;
+				my $n = delete $left{$child};
+				push @odd, "$round: $? " . Spool::slurp("$dir/err.$n") if $? >> 8 != 69
+					|| Spool::slurp("$dir/err.$n") ne "dbserve: -L tcp:UNIX:$path: another process listens there; end it, or name another path\n";
+			}
+			return keys %left <= 1;
+		});
+		push @bad, "$round: " . keys(%left) . ' are left' if keys %left != 1;
+		my $socket = IO::Socket::UNIX->new(Peer => $path);
+		syswrite $socket, "get ann\@d.test\n" if $socket;
+		push @bad, "$round: no answer" if !$socket || !defined readline $socket;
+		kill TERM => keys %left;
+		waitpid $_, 0 for keys %left;
+		push @bad, "$round: its socket is left" if -e $path;
+	}
+	is "@bad", '', 'one of them listens';
+	is "@odd", '', 'the others end with 69 and a line';
+};
+
 done_testing;
