@@ -284,6 +284,20 @@ static void other_domains_need_a_protocol(void **state)
 	router_destroy(&r);
 }
 
+/* They lead to ourselves also where no interface has them. */
+static void all_of_the_loopback_is_ours(void **state)
+{
+	struct router *r = test_router();
+
+	(void)state;
+	routes(r, "root@[127.0.0.2]", "(local root@[127.0.0.2] root@[127.0.0.2])");
+	routes(r, "root@[127.255.255.254]", "(local root@[127.255.255.254] root@[127.255.255.254])");
+	routes(r, "root@[IPv6:::1]", "(local root@[IPv6:::1] root@[IPv6:::1])");
+	routes(r, "root@[128.0.0.1]", "(smtp [128.0.0.1] root@[128.0.0.1])");
+	routes(r, "root@[IPv6:::2]", "(smtp [IPv6:::2] root@[IPv6:::2])");
+	router_destroy(&r);
+}
+
 static void a_percent_address_at_our_domain_is_looked_into(void **state)
 {
 	static const struct line mailbox[] = { L("u@e.test", "c!h!u"), END };
@@ -603,6 +617,7 @@ int main(void)
 		cmocka_unit_test(other_servers_and_accounts_have_three_answers_too),
 		cmocka_unit_test(the_real_accounts_are_asked_by_default),
 		cmocka_unit_test(other_domains_need_a_protocol),
+		cmocka_unit_test(all_of_the_loopback_is_ours),
 		cmocka_unit_test(a_percent_address_at_our_domain_is_looked_into),
 		cmocka_unit_test(addresses_with_loose_dots_keep_their_quotes),
 		cmocka_unit_test(expired_accounts_are_refused_and_real_names_are_not_aliased),
