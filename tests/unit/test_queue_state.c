@@ -53,19 +53,19 @@ static void damage_is_named_with_its_line(void **state)
 	static const struct {
 		const char *text, *where;
 	} bad[] = {
-		{ "", "line 1" },
-		{ "zlmtp-runqueue-state 1\t42\t1795254489", "line 1" },
-		{ "zlmtp-runqueue-state 2\t42\t1795254489\n", "line 1" },
-		{ "zlmtp-runqueue-state 1\t42\t\n", "line 1" },
-		{ HEAD "1\t7.000000000\t75\t-\t8\tx", "line 2" },
-		{ HEAD "1\t7.000000000\t75\t-\t8\tx\n\n", "line 3" },
-		{ HEAD "1\t7.00000000\t75\t-\t8\tx\n", "line 2" },
-		{ HEAD "1\t7\t75\t-\t8\tx\n", "line 2" },
-		{ HEAD "x\t7.000000000\t75\t-\t8\tx\n", "line 2" },
-		{ HEAD "1\t7.000000000\t-75\t-\t8\tx\n", "line 2" },
-		{ HEAD "1\t7.000000000\t75\tsoon\t8\tx\n", "line 2" },
-		{ HEAD "1\t7.000000000\t75\t99999999999999999999\t8\tx\n", "line 2" },
-		{ HEAD "1\t7.000000000\t75\t-\n", "line 2" },
+		{ "", ":1: expected" },
+		{ "zlmtp-runqueue-state 1\t42\t1795254489", ":1: expected" },
+		{ "zlmtp-runqueue-state 2\t42\t1795254489\n", ":1: expected" },
+		{ "zlmtp-runqueue-state 1\t42\t\n", ":1: expected" },
+		{ HEAD "1\t7.000000000\t75\t-\t8\tx", ":2: expected" },
+		{ HEAD "1\t7.000000000\t75\t-\t8\tx\n\n", ":3: expected" },
+		{ HEAD "1\t7.00000000\t75\t-\t8\tx\n", ":2: expected" },
+		{ HEAD "1\t7\t75\t-\t8\tx\n", ":2: expected" },
+		{ HEAD "x\t7.000000000\t75\t-\t8\tx\n", ":2: expected" },
+		{ HEAD "1\t7.000000000\t-75\t-\t8\tx\n", ":2: expected" },
+		{ HEAD "1\t7.000000000\t75\tsoon\t8\tx\n", ":2: expected" },
+		{ HEAD "1\t7.000000000\t75\t99999999999999999999\t8\tx\n", ":2: expected" },
+		{ HEAD "1\t7.000000000\t75\t-\n", ":2: expected" },
 	};
 
 	(void)state;
