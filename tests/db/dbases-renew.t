@@ -170,4 +170,11 @@ subtest 'children that ask slow maps follow, and start by what is in force while
 	is scalar(grep { $now{$_} && slurp("/proc/$_/stat") !~ /\) Z/ } @before), 0, 'no child of before is left';
 };
 
+subtest 'so does router.conf beside it, as for the postmaster of intake' => sub {
+	my $b = both();
+	like $b->{client}->say('RCPT TO:<postmaster>'), qr/^550/, 'nobody is the postmaster';
+	put("$b->{dir}/router.conf", "postmaster=ann\@example.org\n");
+	ok soon(sub { $b->{client}->say('RCPT TO:<postmaster>') =~ /^250/ }), 'and then one is';
+};
+
 done_testing;
