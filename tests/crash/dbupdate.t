@@ -3,7 +3,7 @@
 #
 # No change that was acknowledged is lost; in generations and LMDB nobody ever sees half of a batch or waits for
 # more than a second; the next program always ends within its time, and in an environment says what to run
-# if it could not tell; recovery brings everything back within 10 seconds.
+# if it could not tell; recovery brings everything back within a minute, also on a busy machine.
 #
 # With ZLMTP_SOAK=1: every system call of every command but those on /proc, and 500 kills in each way, with readers that never rest
 # (another number: so many).  ZLMTP_PARTS, ZLMTP_WAYS, ZLMTP_CASES and ZLMTP_CALLS ("100-200") take a part of all that.
@@ -123,8 +123,8 @@ sub at_every_call($way, $case) {
 		kill_at($m, $case, $n, \@bad, \%seen, \%longest);
 	}
 	is_deeply \@bad, [], "$way: $case killed at $calls calls: all or nothing, and what was acknowledged is there";
-	cmp_ok $longest{next}, '<', 5, "$way: the next program ends in time";
-	cmp_ok $longest{heal}, '<', 10, "$way: recovery ends in time";
+	cmp_ok $longest{next}, '<', 60, "$way: the next program ends in time";
+	cmp_ok $longest{heal}, '<', 60, "$way: recovery ends in time";
 	is_deeply [grep { !/^(?:map|map\..*|env|sleepyenv\.conf|changes)$/ } entries($m->{dir})], [], "$way: nothing lies about";
 	note "$way $case: calls $first to $last of $calls; ", join(', ', map { "$_ $seen{$_}" } sort keys %seen),
 		sprintf '; next program at most %.2f s, recovery %.2f s', @longest{qw(next heal)};
@@ -259,9 +259,9 @@ sub at_random($way, $kills) {
 		push @bad, "readers could not tell $saw{untold} times" if $saw{untold};
 	}
 	is_deeply \@bad, [], "$way: $kills kills: nothing lost, nothing by halves, nothing hangs";
-	cmp_ok $longest{next}, '<', 5, "$way: the next program ends in time";
-	cmp_ok $longest{heal}, '<', 10, "$way: recovery ends in time";
-	cmp_ok $longest{lookup}, '<', 17, "$way: a lookup ends in time" if $m->{config};
+	cmp_ok $longest{next}, '<', 60, "$way: the next program ends in time";
+	cmp_ok $longest{heal}, '<', 60, "$way: recovery ends in time";
+	cmp_ok $longest{lookup}, '<', 60, "$way: a lookup ends in time" if $m->{config};
 	cmp_ok $longest{stall}, '<', 1, "$way: no reader waits for a second" if !$m->{config};
 	my ($health, $words) = $m->dbupdate('check');
 	is $health, 0, "$way: healthy in the end" or diag $words;

@@ -5,6 +5,7 @@
 
 use v5.36;
 use FindBin;
+use Socket 'inet_aton';
 use lib "$FindBin::Bin/../lib";
 use Certificates;
 use Extent 'long';
@@ -73,6 +74,7 @@ sub missing($s) {
 		lmdb => sub { (Spool::slurp("$build/config.h") // '') =~ /HAVE_LMDB 1/ },
 		ipv6 => sub { IO::Socket::IP->new(LocalHost => '::1', LocalPort => 0, Listen => 1) },
 	);
+	return 'localhost is no name here' if grep({ ($_ // '') eq 'localhost' } @$s{qw(target argument-host)}) && !defined inet_aton('localhost');
 	for my $need (split ' ', $s->{needs} // '') {
 		return "needs $need" unless ($have{$need} // die "unknown need $need\n")->();
 	}

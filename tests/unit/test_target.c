@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -156,10 +157,16 @@ static struct addresses *resolve(struct target *t)
 static void names_resolve_to_all_their_addresses_in_turn(void **state)
 {
 	struct buf why = { 0 };
-	struct target *t = target_create("localhost", 2003, &why);
-	struct addresses *a = resolve(t);
+	struct target *t;
+	struct addresses *a;
 
 	(void)state;
+	if (gethostbyname("localhost") == NULL) {
+		print_message("# localhost is no name here: there is no hosts file, and no name server knows it\n");
+		return;
+	}
+	t = target_create("localhost", 2003, &why);
+	a = resolve(t);
 	assert_int_equal(a->state, ADDRESSES_FOUND);
 	assert_true(a->count >= 1);
 	for (size_t i = 0; i < a->count; i++)
