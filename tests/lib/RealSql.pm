@@ -50,7 +50,7 @@ sub _create($self) {
 		$self->_as_nobody("$bin/initdb -D $dir/data -U admin -A scram-sha-256 --no-sync --no-locale -E UTF8 --pwfile=" . $self->_password_file);
 	} else {
 		# at its start one takes away the temporary tables of others in the same directory
-		$self->_as_nobody("TMPDIR=$dir mariadb-install-db --no-defaults --datadir=$dir/data --auth-root-authentication-method=normal --skip-test-db");
+		$self->_as_nobody("TMPDIR=$dir mariadb-install-db --no-defaults --force --datadir=$dir/data --auth-root-authentication-method=normal --skip-test-db");
 		open my $fh, '>', "$dir/init.sql" or die "$dir/init.sql: $!\n";
 		print $fh "CREATE DATABASE IF NOT EXISTS mail;\nCREATE OR REPLACE USER reader\@'%' IDENTIFIED BY '$password';\n" .
 			"CREATE OR REPLACE USER reader\@localhost IDENTIFIED BY '$password';\n" .

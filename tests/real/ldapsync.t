@@ -765,17 +765,18 @@ subtest 'a signal ends it, whatever it waits for' => sub {
 
 subtest 'silence' => sub {
 	my $slapd = RealSlapd->new(users => $users)->start;
-	my $sync = LdapSync->new($slapd, settings => "silence 1\ntimeout 1\nnetwork_timeout 1\n")->start;
+	# what a busy machine may take to answer is no silence; without SASL, which asks for the name of this host at each attempt
+	my $sync = LdapSync->new($slapd, access => "uri @{[$slapd->uri('ldap')]}\ntimeout 4\n", settings => "silence 1\n")->start;
 	becomes_equal $sync, 'before';
 	$slapd->signal('STOP');
-	ok $sync->hears(qr/has sent nothing for/), 'a silent server is noticed';
-	ok $sync->hears(qr/Timed out/), 'and nothing waits for ever';
+	ok $sync->hears(qr/has sent nothing for/, 60), 'a silent server is noticed';
+	ok $sync->hears(qr/Timed out/, 60), 'and nothing waits for ever';
 	is scalar keys $sync->map->%*, 2 * $users + 2, 'the map stays';
 	$slapd->signal('CONT');
 	change_everything($slapd, 1);
 	becomes_equal $sync, 'when it speaks again', 20;
 	$sync->forget;
-	ok !$sync->hears(qr/nothing for/, 2.5), 'quiet, but not silent, is no trouble';
+	ok !$sync->hears(qr/nothing for/, 5.5), 'quiet, but not silent, is no trouble';
 };
 
 subtest 'a connection that is cut, at any point' => sub {
@@ -783,14 +784,14 @@ subtest 'a connection that is cut, at any point' => sub {
 	require Relay;
 	for my $k (some_of(3, 0, 1, 14, 15, 200, 1000, 3000, 5000)) {
 		my $relay = Relay->new(port => $slapd->{port}, cut => [($k) x 3]);
-		my $sync = LdapSync->new($slapd, access => "uri ldap://127.0.0.1:" . $relay->port . "\nnetwork_timeout 1\n");
+		my $sync = LdapSync->new($slapd, access => "uri ldap://127.0.0.1:" . $relay->port . "\n");
 		my ($exit, $said) = $sync->once;
 		is $exit, 75, "after $k bytes";
 		ok !-e "$sync->{map}.db", 'nothing is done by halves: there is no map that would answer "not found"';
 		$relay->stop;
 	}
 	my $relay = Relay->new(port => $slapd->{port}, cut => [map { $_ * 900 } 1 .. 60]);
-	my $sync = LdapSync->new($slapd, access => "uri ldap://127.0.0.1:" . $relay->port . "\nnetwork_timeout 1\n");
+	my $sync = LdapSync->new($slapd, access => "uri ldap://127.0.0.1:" . $relay->port . "\n");
 	my @exits;
 	push @exits, ($sync->once)[0] until @exits == 20 || ($exits[-1] // 75) == 0;
 	is $exits[-1], 0, 'cut again and again, in the end it gets there' or diag "@exits";
