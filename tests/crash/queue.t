@@ -110,11 +110,14 @@ sub arrive() {
 
 sub waiting() { map { s{.*/}{}r } grep { !m{/\.} && -f } map { glob $q->office . "/$_/*" } qw(transport hold) }
 
+# Its name, the number of an inode, may be as small as that of a message in a file system that is new.
+sub is_report($name) { grep { (Spool::slurp($_) // '') =~ /^s\s+error\s/m } map { $q->office . "/$_/$name" } qw(transport hold) }
+
 # An operator, who may be killed, too.
 sub operate() {
 	my $verb = pick(qw(hold release retry fail reroute remove));
 	# a report that is removed or given up would take its word with it
-	my @names = grep { $verb !~ /^(?:remove|fail)$/ || /^\d{3,6}$/ } waiting() or return;
+	my @names = grep { $verb !~ /^(?:remove|fail)$/ || !is_report($_) } waiting() or return;
 	my $name = pick(@names);
 	my $run = zq_start($q, $verb eq 'reroute' ? ('-f', "$dir/var/db/dbases.conf", '-o', 'protocols=routes') : (), $verb, $name);
 	if (rand() < 0.3) {
