@@ -210,9 +210,34 @@ static void sync_few(struct spool_draft *const *drafts, size_t count)
 
 /* ---- ... and many ---- */
 
+/*
+ * An error makes a file system read-only (ext4: errors=remount-ro): what it was about to write is dropped, and syncfs(2) may succeed
+ * all the same.  fsync(2) of the directory that was changed last waits for just that, and fails.
+ */
+static bool sync_last_directory(struct spool_draft *const *drafts, size_t count)
+{
+	const struct spool_draft *last = NULL;
+	char *directory;
+	bool ok;
+	int fd;
+
+	for (size_t i = 0; i < count; i++)
+		if (drafts[i]->status == EX_OK && drafts[i]->visible && !drafts[i]->recorded)
+			last = drafts[i];
+	if (last == NULL)
+		return true;
+	directory = file_directory(last->transport);
+	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ok = fd >= 0 && fsync(fd) == 0;
+	if (fd >= 0)
+		close(fd);
+	free(directory);
+	return ok;
+}
+
 static void sync_systems(struct spool_draft *const *drafts, size_t count)
 {
-	bool ok = spool_sync(drafts[0]->spool);
+	bool ok = sync_last_directory(drafts, count) && spool_sync(drafts[0]->spool);
 	int error = errno;
 
 	for (size_t i = 0; !ok && i < count; i++) {

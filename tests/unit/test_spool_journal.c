@@ -27,7 +27,7 @@ static struct buf why;
  * The disk, as fsync(2) has it: an error is told once to each descriptor that is open by then, by whatever waits for the file
  * first.  That of syncfs(2) is told to one.
  */
-static unsigned disk_errors, disk_told[1024], system_errors;
+static unsigned disk_errors, disk_told[1024], system_errors, file_errors;
 
 static int sync_descriptor(int fd)
 {
@@ -41,6 +41,13 @@ static int sync_descriptor(int fd)
 int fdatasync(int fd)
 {
 	return sync_descriptor(fd);
+}
+
+int fsync(int fd)
+{
+	(void)fd;
+	errno = EROFS;
+	return file_errors > 0 && file_errors-- ? -1 : 0;
 }
 
 int syncfs(int fd)
@@ -914,6 +921,22 @@ static void an_error_that_the_thread_that_settles_hears_of_is_told_to_both(void 
 	spool_journal_close(&journal);
 }
 
+/* ext4 became read-only while it was about to write names, and dropped them: the sync of all succeeds, that of the directory does not. */
+static void names_that_a_file_system_drops_are_not_accepted(void **state)
+{
+	struct spool_draft *drafts[COUNT];
+
+	(void)state;
+	prepare(drafts, &plain);
+	assert_true(spool_commit_step(drafts, COUNT, NULL));
+	file_errors = 1;
+	assert_true(spool_commit_step(drafts, COUNT, NULL));
+	for (size_t i = 0; i < COUNT; i++) {
+		assert_int_equal(spool_status(drafts[i]), EX_IOERR);
+		spool_free(&drafts[i]);
+	}
+}
+
 /* The only message that is to be noted; nothing else gives a reason to note it once more. */
 static void what_could_not_be_noted_is_noted_with_what_comes_next(void **state)
 {
@@ -1005,6 +1028,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(room_comes_back_when_entries_are_settled, begin, end),
 		cmocka_unit_test_setup_teardown(a_journal_that_cannot_be_written_is_used_again_later, begin, end),
 		cmocka_unit_test_setup_teardown(an_error_that_the_thread_that_settles_hears_of_is_told_to_both, begin, end),
+		cmocka_unit_test_setup_teardown(names_that_a_file_system_drops_are_not_accepted, begin, end),
 		cmocka_unit_test_setup_teardown(what_could_not_be_noted_is_noted_with_what_comes_next, begin, end),
 		cmocka_unit_test_setup_teardown(when_one_entry_cannot_be_written_none_of_its_round_counts, begin, end),
 	};
