@@ -230,7 +230,7 @@ sub refuses($database, $kind) {
 # comparison makes map and table equal.
 sub killed($database, $kind, $mode) {
 	my $sync = sync_of($database, $kind, type => $mode eq 'lmdb' ? 'lmdb' : 'btree', environment => $mode eq 'environment',
-		settings => "timeout = 30\n" . ($kind eq 'sqlite' ? '' : "network_timeout = 1\n"));
+		settings => "timeout = 30\n");
 	$sync->once;
 	my $before = $sync->map;
 	$sync->sql('DROP TABLE IF EXISTS slow; CREATE TABLE slow AS SELECT a, v FROM u');
@@ -342,7 +342,7 @@ sub troubles_of_a_file($database) {
 
 # Servers that are killed, stopped or silent in the middle of a copy.
 sub troubles($database, $kind) {
-	my $sync = sync_of($database, $kind, settings => "timeout = 2\nnetwork_timeout = 1\n");
+	my $sync = sync_of($database, $kind);
 	$sync->once;
 	my $before = $sync->map;
 	# one row at a time, wide enough to leave the server's buffers; a query goes on behind a client that was killed, and has its table
@@ -350,7 +350,9 @@ sub troubles($database, $kind) {
 	my $drip = $kind eq 'pgsql' ? "SELECT a, v || left(repeat('x', 20000), 0) || pg_sleep(0.05)::text FROM slow"
 		: "SELECT a, CONCAT(v, IF(SLEEP(0.05), '', '')) FROM slow";
 	for my $what ('KILL', 'STOP') {
-		my $slow = SqlSync->new($database, $kind, settings => "timeout = 2\nnetwork_timeout = 1\n", query => $drip);
+		# the end of a server is heard at once; its silence is no longer than what a busy machine takes
+		my $seconds = $what eq 'KILL' ? 60 : 4;
+		my $slow = SqlSync->new($database, $kind, settings => "timeout = $seconds\n", query => $drip);
 		$slow->{map} = $sync->{map};
 		$slow->configure;
 		my $pid = open my $fh, '-|', "exec $ENV{BUILD_DIR}/db/sqlsync -f @{[$slow->config]} -1 2>&1" or die;
@@ -360,7 +362,7 @@ sub troubles($database, $kind) {
 		my $said = join '', <$fh>;
 		close $fh;
 		is $? >> 8, 75, ($what eq 'KILL' ? 'the server is killed' : 'the server is stopped') . ' in the middle of a copy: status 75';
-		cmp_ok Time::HiRes::time() - $start, '<', 12, 'in time';
+		cmp_ok Time::HiRes::time() - $start, '<', 30, 'in time';
 		is_deeply $sync->map, $before, 'and the map is as it was';
 		$what eq 'KILL' ? $database->start : $database->signal('CONT');
 	}
@@ -371,7 +373,8 @@ sub troubles($database, $kind) {
 		['a wrong password', sub ($text) { $text =~ s/^password = .*$/password = wrong/mr }, qr/denied|authentication/],
 		['a locked table', sub ($text) { $text }, qr/no answer in time/]) {
 		my ($name, $change, $words) = @$_;
-		my $odd = SqlSync->new($database, $kind, settings => "timeout = 2\nnetwork_timeout = 1\n");
+		# one that answers has the time for it
+		my $odd = SqlSync->new($database, $kind, settings => $name =~ /password/ ? '' : "timeout = 2\nnetwork_timeout = 1\n");
 		$odd->{map} = $sync->{map};
 		$odd->{access} = $change->($odd->{access});
 		$odd->configure;
@@ -400,7 +403,7 @@ sub troubles($database, $kind) {
 		ok wait_for(sub { $sync->busy }), 'a copy has begun';
 		my $start = Time::HiRes::time();
 		is $slow->stop($signal), $signal eq 'TERM' ? 0 : -9, "SIG$signal in the middle of a copy";
-		cmp_ok Time::HiRes::time() - $start, '<', 3, 'is obeyed at once';
+		cmp_ok Time::HiRes::time() - $start, '<', 10, 'is obeyed at once';
 		is_deeply $sync->map, $before, 'and the map is as it was';
 	}
 	$sync->sql("UPDATE u SET v = 'after' WHERE a = 'user3\@example.com'");
