@@ -472,12 +472,10 @@ static void take_garbage(struct session *s)
 	else
 		reply_words(&s->parser.reply, &words, 200);
 	transcript_add(s->options->transcript, 'r', buf_str(&words), words.len);
-	if (s->state == SESSION_READY) {
+	if (s->state == SESSION_READY)
 		dialogue_garbage(&s->dialogue, buf_str(&words));
-		take_actions(s);
-	} else {
+	else
 		fail_opening(s, s->opening.stage, 0, "4.5.0", "the server sent something that is no reply");
-	}
 	buf_free(&words);
 }
 
@@ -505,7 +503,6 @@ static void take_bytes(struct session *s, const char *bytes, size_t n)
 			s->dialogue.now = s->now;
 			dialogue_reply(&s->dialogue, &s->parser.reply);
 			log_commands(s, before);
-			take_actions(s);
 		}
 	}
 }
@@ -541,7 +538,7 @@ static void read_all(struct session *s)
 
 	s->readable = false;
 	s->read_wants_write = false;
-	while (s->state != SESSION_CLOSED && !s->closing) {
+	while (s->state != SESSION_CLOSED && !s->closing && !(s->state == SESSION_READY && s->dialogue.closed)) {
 		size_t n = 0;
 
 		if (s->handshaking) {
@@ -572,6 +569,14 @@ static void read_all(struct session *s)
 			return;
 		}
 	}
+}
+
+/* What came together is judged together: a reply too many puts those before it in doubt, also in a TLS record of its own. */
+static void read_and_act(struct session *s)
+{
+	read_all(s);
+	if (s->state == SESSION_READY)
+		take_actions(s);
 }
 
 /* ---- the loop's side ---- */
@@ -662,7 +667,7 @@ static bool is_late(struct session *s)
 {
 	if (s->closing || s->now < expiry(s))
 		return false;
-	read_all(s);
+	read_and_act(s);
 	if (s->state == SESSION_CLOSED || s->closing || s->now < expiry(s))
 		return false;
 	s->write_blocked = false;
@@ -693,7 +698,7 @@ void session_run(struct session *s)
 		take_connect_state(s, state, fd);
 	}
 	if (s->readable && s->state != SESSION_CLOSED)
-		read_all(s);
+		read_and_act(s);
 	if ((s->state == SESSION_OPENING || s->state == SESSION_READY) && is_late(s)) {
 		struct buf why = { 0 };
 
@@ -766,7 +771,7 @@ static bool write_some(struct session *s, struct buf *out, size_t *count)
 	case STREAM_ERROR:
 		break;
 	}
-	read_all(s);
+	read_and_act(s);
 	if (s->state != SESSION_CLOSED && !s->closing)
 		lost_with_error(s, "connection lost while writing");
 	return false;

@@ -352,6 +352,38 @@ static void poison(struct dialogue *d, const char *what)
 	        d->ending || (d->flight_count > 0 && is_kept(d, d->flight[0])) ? OUT_OF_REACH : OUT_OF_STEP);
 }
 
+static size_t next_accepted(const struct transaction *t, size_t i)
+{
+	while (i < t->count && !t->recipients[i].accepted)
+		i++;
+	return i;
+}
+
+/*
+ * A reply too many stood among the final ones, or behind them: a recipient's own is the one that was taken for it, or the
+ * next.  Where both say the same, that is its outcome; where not, it is unknown.  What the owner has taken is past.
+ */
+static void doubt_finals(struct dialogue *d, enum outcome surplus)
+{
+	static const char why[] = "the server sent one final reply too many, and it is unknown which is this recipient's";
+	struct transaction *last = d->action_first < d->action_count ? d->actions[d->action_count - 1].transaction : NULL;
+
+	for (size_t i = d->action_first; i < d->action_count; i++) {
+		struct action *a = &d->actions[i];
+		size_t next;
+
+		if (a->kind != ACTION_SETTLED || a->transaction != last || a->result.stage != STAGE_FINAL ||
+		    a->result.outcome == OUTCOME_DEFERRED)
+			continue;
+		next = d->options->smtp ? last->count : next_accepted(last, a->recipient + 1);
+		if (a->result.outcome == (next < last->count ? last->recipients[next].outcome : surplus))
+			continue;
+		last->recipients[a->recipient].outcome = OUTCOME_DEFERRED;
+		a->result = make_result(OUTCOME_DEFERRED, STAGE_FINAL, 421, "4.5.0", why);
+		a->result.maybe_duplicate = true;
+	}
+}
+
 void dialogue_lost(struct dialogue *d, const char *why)
 {
 	give_up(d, "4.4.2", why, OUT_OF_REACH);
@@ -364,6 +396,8 @@ void dialogue_abort(struct dialogue *d, const char *why)
 
 void dialogue_garbage(struct dialogue *d, const char *what)
 {
+	if (d->closed)
+		return;
 	buf_clear(&d->words);
 	buf_adds(&d->words, what);
 	poison(d, "the server sent something that is no reply");
@@ -717,6 +751,7 @@ static void on_mail(struct dialogue *d, struct transaction *t, const struct repl
 
 	/* a positive reply to MAIL that looks like no other before: one final reply too many */
 	if (r.outcome == OUTCOME_NONE && words_matter(d, t) && strcmp(reply->status, d->trust->mail_status) != 0) {
+		doubt_finals(d, OUTCOME_DELIVERED);
 		poison(d, "a final reply too many");
 		return;
 	}
@@ -812,13 +847,6 @@ static void on_data(struct dialogue *d, struct transaction *t, const struct repl
 	give_up(d, "4.5.0", "DATA accepted without recipients", OUT_OF_STEP);
 }
 
-static size_t next_accepted(const struct transaction *t, size_t i)
-{
-	while (i < t->count && !t->recipients[i].accepted)
-		i++;
-	return i;
-}
-
 /* How many final replies a message has: LMTP gives one for each accepted recipient, SMTP one for all. */
 static size_t finals_due(const struct dialogue *d, const struct transaction *t)
 {
@@ -840,11 +868,15 @@ static void take_final(struct dialogue *d, struct transaction *t, const struct r
 	if (!hold)
 		confirm(d, t, STAGE_RCPT);
 	do {
+		struct transaction_recipient *to;
+
 		t->final_at = next_accepted(t, t->final_at);
-		if (hold)
-			t->recipients[t->final_at++].held = keep(r);
-		else
-			settle(d, t, t->final_at++, r);
+		to = &t->recipients[t->final_at];
+		/* more replies may come before the owner takes this one's words */
+		to->held = keep(r);
+		if (!hold)
+			settle(d, t, t->final_at, &to->held);
+		t->final_at++;
 	} while (d->options->smtp && next_accepted(t, t->final_at) < t->count);
 }
 
@@ -1004,8 +1036,10 @@ void dialogue_reply(struct dialogue *d, const struct reply *reply)
 		/* a quit needs no question; a refusal right before it may have been the one too many */
 		if (reply->code == 421)
 			give_up(d, "4.3.2", buf_str(&d->words), OUT_OF_REACH);
-		else
+		else {
+			doubt_finals(d, policy_outcome(STAGE_FINAL, reply, d->options->rules));
 			poison(d, "a reply that no command asked for");
+		}
 		return;
 	}
 	if (!policy_fits(e->stage, reply->code) && e->stage != STAGE_LOCAL) {

@@ -26,7 +26,8 @@
  * SMTP (options->smtp) differs in one point: the message has one final reply, which is that of every accepted
  * recipient.  All else, the proofs too, is the same.
  *
- * After every call into the machine the owner takes the actions out, in order.
+ * After every call into the machine the owner takes the actions out, in order; behind replies that came in one read only after
+ * the last of them, as a reply too many puts those before it in doubt.
  */
 #ifndef ZL_CHANNEL_PROTOCOL_TRANSACTION_H
 #define ZL_CHANNEL_PROTOCOL_TRANSACTION_H
@@ -128,7 +129,7 @@ struct action {
 	enum action_kind kind;
 	struct transaction *transaction;    /* not with ACTION_CLOSE */
 	size_t recipient;                   /* ACTION_SETTLED */
-	struct result result;               /* ACTION_SETTLED; its strings live until the next call */
+	struct result result;               /* ACTION_SETTLED; its strings live until the actions are taken */
 	const char *why;                    /* ACTION_CLOSE: one line */
 };
 

@@ -144,7 +144,7 @@ static void take_actions(struct hostile *h)
 			settled(h, &a);
 			break;
 		case ACTION_CONTENT:
-			if (h->content != NULL || !h->d.content)
+			if (h->content != NULL || (!h->d.content && !h->d.closed))
 				abort();
 			h->content = a.transaction;
 			break;
@@ -245,7 +245,10 @@ static void step(struct hostile *h, struct input *in)
 		dialogue_expired(&h->d);
 		break;
 	default:
-		say(h, in);
+		/* now and then several in one read */
+		do
+			say(h, in);
+		while (next(in, 4) == 0 && in->size > 0);
 		break;
 	}
 	take_actions(h);

@@ -527,10 +527,13 @@ static inline bool model_read(struct model *m)
 			dialogue_reply(&m->dialogue, &m->parser.reply);
 		else if (result == REPLY_GARBAGE)
 			dialogue_garbage(&m->dialogue, "garbage");
-		model_actions(m);
+		/* those of one read are taken together */
+		if (m->one_by_one || m->read_size != 0)
+			model_actions(m);
 		if (m->one_by_one)
 			break;
 	}
+	model_actions(m);
 	if (any || m->closed || !(m->ended || m->deaf))
 		return any;
 	dialogue_lost(&m->dialogue, "lost");
@@ -610,15 +613,35 @@ static inline void model_run(struct model *m)
 }
 
 /*
+ * A MAIL sent ahead was refused, or the last final reply of the disturbed message was a refusal and stands where that of a MAIL
+ * should: the connection is closed at once, or with the last reply that is due, before one too many could be seen.  421 behind
+ * all that are due is a farewell.
+ */
+static inline bool model_ends_early(const struct model *m)
+{
+	const struct model_message *message = &m->messages[m->disturbed_message];
+	size_t last = 0;
+
+	for (size_t i = 0; i < m->count; i++)
+		if (m->pipelining && m->messages[i].mail >= 400)
+			return true;
+	for (size_t i = 0; i < message->count && !(m->smtp && message->rcpt[last] < 300); i++)
+		if (message->rcpt[i] < 300)
+			last = i;
+	return message->final[last] == 421 || (m->pipelining && message->final[last] >= 400);
+}
+
+/*
  * Two places remain where one reply too many or too few cannot be seen in time, because nothing but its number tells
  * one reply from the next: among the final replies of one message, for its recipients (each outcome is believed as it comes:
- * to wait for the last would make duplicates of all of them at each crash), and in front of a BDAT whose envelope's replies
- * come one by one with a surplus one among them.
+ * to wait for the last would make duplicates of all of them at each crash; one too many is seen if it comes in the same
+ * read, unless model_ends_early()), and in front of a BDAT whose envelope's replies come one by one with a surplus one
+ * among them.
  */
 static inline bool model_may_be_fooled(const struct model *m)
 {
 	if (m->place == PLACE_FINALS && m->broken_message == m->disturbed_message)
-		return true;
+		return m->surplus == SURPLUS_NONE || m->one_by_one || m->read_size != 0 || model_ends_early(m);
 	return m->chunking && m->pipelining && (m->one_by_one || m->read_size != 0) &&
 	       (m->place == PLACE_ENVELOPE || m->surplus_at == 1);
 }

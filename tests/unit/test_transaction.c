@@ -115,16 +115,18 @@ static void bench_begin(struct bench *b, struct transaction *t)
 	take_actions(b);
 }
 
+/* Replies with CR LF between them come in one read. */
 static void read_reply(struct bench *b, const char *text)
 {
-	struct buf line = { 0 };
-	size_t used;
+	struct buf lines = { 0 };
+	size_t at = 0, used;
 
-	buf_addf(&line, "%s\r\n", text);
-	assert_int_equal(reply_parse(&b->parser, line.data, line.len, &used), REPLY_READY);
-	assert_int_equal(used, line.len);
-	dialogue_reply(&b->d, &b->parser.reply);
-	buf_free(&line);
+	buf_addf(&lines, "%s\r\n", text);
+	for (; at < lines.len; at += used) {
+		assert_int_equal(reply_parse(&b->parser, lines.data + at, lines.len - at, &used), REPLY_READY);
+		dialogue_reply(&b->d, &b->parser.reply);
+	}
+	buf_free(&lines);
 	take_actions(b);
 }
 
@@ -710,6 +712,71 @@ static void a_refusal_that_was_a_surplus_reply_fails_nobody(void **state)
 	DIALOGUE(CAP_PIPELINING, 1, at_mail);
 	DIALOGUE(CAP_PIPELINING, 1, at_data);
 	DIALOGUE(0, 1, in_lock_step);
+}
+
+/*
+ * Of n + 1 replies to a message for n recipients, a recipient's own is the one in its place or the next: it is believed
+ * where both say the same.  This needs a surplus reply that comes together with the others.
+ */
+static void a_final_reply_too_many_leaves_in_doubt_whom_it_may_concern(void **state)
+{
+	static const struct { const char *replies, *says, *tells; } rows[] = {
+		/* the server's "550" is for c */
+		{ "250 2.0.0 ok\r\n250 2.0.0 a\r\n250 2.0.0 b\r\n550 5.2.1 c", "",
+		  "a delivered 250 2.0.0;b delivered 250 2.0.0;c deferred 421 4.5.0 again?;done 0;close;" },
+		/* whoever they are for, they all say yes: a server that always does this must not get copy after copy */
+		{ "250 2.0.0 ok\r\n250 2.0.0 a\r\n250 2.0.0 b\r\n250 2.0.0 c", "",
+		  "a delivered 250 2.0.0;b delivered 250 2.0.0;c delivered 250 2.0.0;done 0;close;" },
+		{ "250 2.0.0 ok\r\n452 4.2.2 a\r\n250 2.0.0 b\r\n250 2.0.0 c", "",
+		  "a deferred 421 4.5.0 again?;b deferred 452 4.2.2;c delivered 250 2.0.0;done 0;close;" },
+		/* a refusal was without its proof anyway */
+		{ "250 2.0.0 ok\r\n550 5.2.1 a\r\n250 2.0.0 b\r\n250 2.0.0 c", "RSET\r\n",
+		  "a deferred 421 4.5.0 again?;c delivered 250 2.0.0;b deferred 421 4.5.0 again?;done 0;close;" },
+		/* a farewell is none too many */
+		{ "250 2.0.0 a\r\n250 2.0.0 b\r\n250 2.0.0 c\r\n421 4.3.2 bye", "",
+		  "a delivered 250 2.0.0;b delivered 250 2.0.0;c delivered 250 2.0.0;done 0;close;" },
+	};
+	static const struct step single[] = {
+		{ NULL, "MAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nDATA\r\n", "" },
+		{ "250 2.1.0 ok\r\n250 2.1.5 ok\r\n354 go on", "x\r\n.\r\n", "" },
+		{ "550 5.2.1 no\r\n250 2.0.0 yes", "", "a deferred 421 4.5.0 again?;done 0;close;" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const struct step steps[] = {
+			{ NULL, "MAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\nRCPT TO:<c@x>\r\nDATA\r\n", "" },
+			{ "250 2.1.0 ok\r\n250 2.1.5 ok\r\n250 2.1.5 ok\r\n250 2.1.5 ok\r\n354 go on", "x\r\n.\r\n", "" },
+			{ rows[i].replies, rows[i].says, rows[i].tells },
+		};
+
+		DIALOGUE(CAP_PIPELINING, 3, steps);
+	}
+	DIALOGUE(CAP_PIPELINING, 1, single);
+}
+
+/* The same where the reply too many stands in the place of the next MAIL's. */
+static void a_final_reply_too_many_in_the_place_of_the_next_mails_does_so_too(void **state)
+{
+	static const struct step until_dot[] = {
+		{ NULL, "MAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\n", "" },
+		{ "250 2.1.0 ok\r\n250 2.1.5 ok\r\n250 2.1.5 ok\r\n354 go on", "x\r\n.\r\n", "" },
+	};
+	static const struct step ahead[] = {
+		{ NULL, "MAIL FROM:<s@x>\r\nRCPT TO:<d@x>\r\nDATA\r\n", "" },
+		{ "250 2.0.0 ok\r\n452 4.2.2 a\r\n250 2.0.0 b", "",
+		  "a deferred 421 4.5.0 again?;b deferred 452 4.2.2;done 0;d deferred 421 4.5.0;done 1;close;" },
+	};
+	struct bench b;
+
+	(void)state;
+	bench_open(&b, CAP_PIPELINING);
+	prove(&b, "2.1.0", "2.1.5", "2.0.0");
+	bench_begin(&b, bench_transaction(&b, 0, 2));
+	PLAY(&b, until_dot);
+	bench_begin(&b, bench_transaction(&b, 1, 1));
+	PLAY(&b, ahead);
+	bench_close(&b);
 }
 
 /* The final reply of the first message never comes; what comes is the answer to the next MAIL. */
@@ -1700,6 +1767,8 @@ int main(void)
 		cmocka_unit_test(no_chunk_is_sent_for_nobody),
 		cmocka_unit_test(a_server_without_reset_is_believed_and_left),
 		cmocka_unit_test(a_refusal_that_was_a_surplus_reply_fails_nobody),
+		cmocka_unit_test(a_final_reply_too_many_leaves_in_doubt_whom_it_may_concern),
+		cmocka_unit_test(a_final_reply_too_many_in_the_place_of_the_next_mails_does_so_too),
 		cmocka_unit_test(a_missing_final_reply_is_not_replaced_by_the_next_mails),
 		cmocka_unit_test(a_final_refusal_counts_when_the_next_mail_is_answered),
 		cmocka_unit_test(bdat_behind_a_refused_recipient_gets_one_reply),
