@@ -450,6 +450,7 @@ int main(int argc, char **argv)
 	run(&loop, &unblocked);
 	committer_stop(loop.intake.committer);
 	take_committed(&loop);
+	client_tell_untold(&loop.intake);
 	if (loop.intake.metrics != NULL)
 		figures_write(&loop.intake, FIGURES_PATIENCE);
 	metrics_destroy(&loop.intake.metrics);

@@ -1,7 +1,9 @@
 #include "channel/server/client.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,6 +170,67 @@ static void tell_of_office(struct intake *in, const char *what)
 		return;
 	complain("%s: %s", in->spool.postoffice, what);
 	in->tell_again = now + TELL_PAUSE;
+}
+
+static void add_untold(struct buf *out, const struct intake *in, const char *before)
+{
+	if (in->trouble.untold > 0)
+		buf_addf(out, "%s%" PRIu64 " more message%s could not be written since the last line about it", before, in->trouble.untold,
+		         in->trouble.untold == 1 ? "" : "s");
+}
+
+/* A full disk refuses every message: the log has the first one, and one a minute for as long as the reason is the same. */
+static void tell_of_trouble(struct intake *in, const char *why)
+{
+	const int64_t now = clock_ms();
+	struct buf line = { 0 }, reason = { 0 };
+
+	/* what names of temporary and message files have of their own are numbers */
+	for (const char *c = why; *c != '\0'; c++)
+		if (!isdigit((unsigned char)*c))
+			buf_addc(&reason, *c);
+	if (in->trouble.reason != NULL && strcmp(in->trouble.reason, buf_str(&reason)) == 0 && in->trouble.tell_again > now) {
+		in->trouble.untold++;
+		buf_free(&reason);
+		return;
+	}
+	buf_adds(&line, why);
+	add_untold(&line, in, "; ");
+	complain("%s", buf_str(&line));
+	buf_free(&line);
+	free(in->trouble.reason);
+	in->trouble.reason = xstrdup(buf_str(&reason));
+	buf_free(&reason);
+	in->trouble.tell_again = now + TELL_PAUSE;
+	in->trouble.untold = 0;
+}
+
+void client_tell_untold(struct intake *in)
+{
+	struct buf line = { 0 };
+
+	add_untold(&line, in, "");
+	if (line.len > 0)
+		complain("%s: %s", in->spool.postoffice, buf_str(&line));
+	buf_free(&line);
+	free(in->trouble.reason);
+	in->trouble.reason = NULL;
+	in->trouble.untold = 0;
+}
+
+/* Not at once: on a disk that is nearly full a small message can be written and a large one not. */
+static void tell_of_room(struct intake *in)
+{
+	struct buf line = { 0 };
+
+	if (in->trouble.reason == NULL || in->trouble.tell_again > clock_ms())
+		return;
+	add_untold(&line, in, "; ");
+	complain("%s: messages can be written again%s", in->spool.postoffice, buf_str(&line));
+	buf_free(&line);
+	free(in->trouble.reason);
+	in->trouble.reason = NULL;
+	in->trouble.untold = 0;
 }
 
 /* Why no message of so many bytes can be taken now; NULL if there is room. */
@@ -412,7 +475,7 @@ static void begin_message(struct client *c)
 		return;
 	}
 	if (c->why.len > 0)
-		complain("%s", buf_str(&c->why));
+		tell_of_trouble(c->intake, buf_str(&c->why));
 	refuse_for(c, status);
 }
 
@@ -426,7 +489,7 @@ static void take_text(struct client *c)
 	if (c->trouble == EX_OK)
 		return;
 	if (c->trouble != EX_DATAERR)
-		complain("%s", buf_str(&c->why));
+		tell_of_trouble(c->intake, buf_str(&c->why));
 	spool_free(&c->draft);
 }
 
@@ -435,7 +498,7 @@ static void end_message(struct client *c)
 	if (c->draft != NULL) {
 		c->trouble = spool_end(c->draft, &c->why);
 		if (c->trouble != EX_OK && c->trouble != EX_DATAERR)
-			complain("%s", buf_str(&c->why));
+			tell_of_trouble(c->intake, buf_str(&c->why));
 	}
 	if (c->trouble != EX_OK) {
 		c->intake->figures.refused[c->trouble == EX_DATAERR ? REFUSED_CONTENT : REFUSED_DISK]++;
@@ -629,6 +692,7 @@ void client_committed(struct client *c, const struct spool_draft *draft, bool ac
 		char *text = xasprintf("queued as %s", spool_id(draft));
 		struct logline line = { 0 };
 
+		tell_of_room(c->intake);
 		c->intake->figures.messages++;
 		for (size_t i = 0; i < c->envelope.recipient_count; i++)
 			unserved_warn(c->envelope.recipients[i].channel, c->envelope.recipients[i].host);
@@ -644,7 +708,7 @@ void client_committed(struct client *c, const struct spool_draft *draft, bool ac
 		free(text);
 	} else {
 		c->intake->figures.refused[REFUSED_DISK]++;
-		complain("%s", spool_why(draft));
+		tell_of_trouble(c->intake, spool_why(draft));
 		server_answer(&c->server, 452, "4.3.1", "the message cannot be written to the disk now; try again later");
 	}
 	forget_message(c);

@@ -45,6 +45,9 @@ void client_recipient(struct client *c, struct recipient_answer *answer);
 /* Its message is safe on the disk, or could not be put there (spool_why()). */
 void client_committed(struct client *c, const struct spool_draft *draft, bool accepted);
 
+/* The server stops: the log hears of messages that could not be written and were only counted. */
+void client_tell_untold(struct intake *in);
+
 /* The server stops: "421" as soon as no message is in the middle of being committed. */
 void client_shut(struct client *c, const char *text);
 

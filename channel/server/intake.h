@@ -52,6 +52,12 @@ struct intake {
 	struct metrics *metrics;       /* NULL: no figures are wanted */
 	size_t held;                   /* bytes of memory that clients have under way */
 	int64_t tell_again;            /* clock_ms(): when the log may name trouble with the post office again */
+	/* messages that could not be written */
+	struct {
+		char *reason;          /* of the last line in the log, without digits; NULL: they can be written */
+		int64_t tell_again;    /* clock_ms(): when the log may name the same one again */
+		uint64_t untold;       /* since that line */
+	} trouble;
 	struct intake_figures figures;
 	struct committer_figures written;      /* of the committer, the last time */
 };

@@ -34,9 +34,13 @@ for (['no room', 'size=300k,nr_inodes=1000'], ['no inodes', 'size=10m,nr_inodes=
 		is 2 * $intake->queued, $taken, 'what was taken is in the queue';
 		is join(' ', $intake->litter), '', '... and nothing else';
 		like $intake->said, qr/^intake: cannot (?:write|create) \S+: No space left on device$/m, 'the log says why';
+		is scalar(() = $intake->said =~ /No space left/g), scalar(keys %{{ map { s/\d//gr => 1 } $intake->said =~ /^(.*No space left.*)$/mg }}),
+			'... in a line for each way, not for each message';
 		$intake->forget_all;
 		like((map { @$_ } $intake->lmtp->message('x@example.com', ['ann@example.org'], "Subject: x\n\nx\n"))[-1], qr/^250 /, 'there is room again');
 		is $intake->stop, 0, 'it ends well';
+		my $refused = (20 - $taken) / 2 - (() = $intake->said =~ /No space left/g);
+		like $intake->said, qr/^intake: \Q@{[$intake->office]}\E: $refused more messages? could not be written since the last line about it$/m, '... and says how many more were refused';
 		system 'umount', $intake->office;
 	};
 }
