@@ -45,9 +45,9 @@ sub defect($q, $n, $status) {
 	my $remembered = grep { $_->{tag} eq '+' } @{$waits->{diagnostics}};
 	return 'eve is remembered and not told of' if $remembered && $told !~ /eve/;
 	$q->{before} = [];
-	$q->run('-1');
+	my ($again, undef, $said) = $q->run('-1');
 	$told = told($q);
-	return "after another pass told of $told" unless $told =~ /^bob(?: bob)? eve(?: eve)?$/;
+	return "after another pass, which ended with $again and said '$said', told of $told" unless $told =~ /^bob(?: bob)? eve(?: eve)?$/;
 	return 'bob is left' if $q->control(100);
 	return undef;
 }
