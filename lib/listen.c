@@ -26,7 +26,7 @@
 #define SHORT_PAUSE 1000
 /* Between two lines about that, in milliseconds. */
 #define TELL_PAUSE 10000
-/* How long another program may look at a socket that was left behind, and between two tries, in milliseconds. */
+/* How long another program may keep the place of a socket, and between two tries, in milliseconds. */
 #define LOCK_PATIENCE 10000
 #define LOCK_PAUSE 20
 /* The first descriptor that systemd hands over (sd_listen_fds(3)). */
@@ -167,8 +167,8 @@ static const char *what_is_there(const struct sockaddr_un *address)
 /*
  * Between the look at a socket that was left behind and listen(2) on our own, no other program of ours looks: two could remove the
  * socket, the later one that of the other, which would listen where no client comes.  The lock is one of the directory, so that no
- * file is left; where that cannot be locked (NFS, a directory that may not be read) there is none.  -1: none; -2: held by another
- * for too long.
+ * file is left.  -1: there is none, as the directory cannot be locked (NFS, or it may not be read), or somebody keeps it locked:
+ * anybody who may read it can, and is not to keep us from listening.
  */
 static int lock_place(const char *path)
 {
@@ -178,14 +178,12 @@ static int lock_place(const char *path)
 
 	free(directory);
 	while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		const bool is_held = errno == EWOULDBLOCK;
-
-		if (is_held && clock_ms() < end) {
+		if (errno == EWOULDBLOCK && clock_ms() < end) {
 			poll(NULL, 0, LOCK_PAUSE);
 			continue;
 		}
 		close(fd);
-		return is_held ? -2 : -1;
+		return -1;
 	}
 	return fd;
 }
@@ -202,7 +200,7 @@ static int listen_at_path(struct listeners *l, size_t kind, const struct place *
 	int fd, status, locked = lock_place(place->path);
 
 	memcpy(address.sun_path, place->path, strlen(place->path) + 1);
-	in_the_way = locked == -2 ? "another process has locked the directory; end it, or name another path" : what_is_there(&address);
+	in_the_way = what_is_there(&address);
 	if (in_the_way != NULL) {
 		if (locked >= 0)
 			close(locked);

@@ -444,6 +444,13 @@ subtest 'several that start over one socket that was left behind' => sub {
 	}
 	is "@bad", '', 'one of them listens';
 	is "@odd", '', 'the others end with 69 and a line';
+
+	open my $stranger, '<', $dir or die "$dir: $!\n";
+	flock $stranger, Fcntl::LOCK_EX();
+	my $child = $begin->(9);
+	ok wait_for(sub { IO::Socket::UNIX->new(Peer => $path) }), 'somebody who keeps the directory locked keeps none from listening';
+	kill TERM => $child;
+	waitpid $child, 0;
 };
 
 done_testing;
