@@ -30,15 +30,18 @@ maps();
 serve();
 
 subtest 'the policy asks the store' => sub {
+	ok wait_for(sub { connects($stores[0]) >= 2 && connects($stores[1]) >= 2 }), 'the stores have written down by whom they were asked at their start';
 	my $first = connects($stores[0]);
 	is policy('user1'), "action=DUNNO\n\n", 'a user of maps and store';
 	like policy('nobody'), qr/^action=REJECT 5\.1\.1 no such recipient/, 'one that the maps do not know';
 	like policy('ghost'), qr/^action=REJECT 5\.1\.1 (?!550)(?!5\.1\.1).*(?:ghost|User doesn't exist)/, 'one that the maps know and the store does not: its words';
 	is policy('user1', 'elsewhere.test'), "action=DUNNO\n\n", 'one of another domain';
+	ok wait_for(sub { connects($stores[0]) > $first });
 	is connects($stores[0]) - $first, 1, 'one session has carried all these questions';
 	my $before = connects($stores[1]);
 	my @clients = map { ask_policy("recipient=user2\@$domain") } 1 .. 20;
 	is scalar(grep { (answer($_) // '') eq "action=DUNNO\n\n" } @clients), 20, 'twenty ask for the same at once and are answered';
+	ok wait_for(sub { connects($stores[1]) > $before });
 	is connects($stores[1]) - $before, 1, 'by one question to the store';
 	$stores[0]->stop;
 	is policy('user1'), "action=DUNNO\n\n", 'the store is away: what was heard is good for its time';
@@ -183,7 +186,7 @@ sub ask_policy(@lines) {
 sub answer($socket) { local $/ = "\n\n"; return scalar <$socket> }
 sub policy($user, $at = $domain) { answer(ask_policy("recipient=$user\@$at")) // 'closed' }
 
-# How many sessions Dovecot has had.
+# How many sessions Dovecot has written down, which it does some time after it has answered; each starts with two, on both addresses.
 sub connects($store) {
 	my ($log) = glob "$store->{dir}/log*";
 	open my $fh, '<', $log // "$store->{dir}/log" or return 0;
