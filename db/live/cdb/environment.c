@@ -86,6 +86,7 @@ static int open_all(struct live *live, struct buf *why)
 	env_set_patience(live->wait);
 	live->inside = true;
 	worker_limit(0);
+	db_env_set_func_fsync(environment_sync_file);
 	e->env = env_open(&e->config, why);
 	if (e->env == NULL)
 		return EX_TEMPFAIL;

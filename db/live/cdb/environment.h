@@ -37,6 +37,9 @@ int environment_change(const struct live *live, const struct change *list, size_
 
 /* ---- match.c ---- */
 
+/* For libdb, instead of fdatasync(2): notes for ever that a file could not be synced. */
+int environment_sync_file(int fd);
+
 /* Opens the journal, or makes it, and matches. */
 int environment_open_journal(const struct live *live, struct buf *why);
 
@@ -63,7 +66,15 @@ extern const char environment_note[];
 
 bool environment_is_note(const struct change *record);
 
-/* Reads the value of that note; false if it is damaged. */
+/*
+ * What stands behind that note when the file could not be synced: the system forgets such an error, and shows from memory what the
+ * disk may never get, so that the next sync would say nothing about it.  Nothing is acknowledged any more until recovery has made
+ * the map anew from its journal.
+ */
+#define ENVIRONMENT_UNSYNCED " unsynced"
+bool environment_is_unsynced(const char *value);
+
+/* Reads the value of that note; false if it is damaged, or the file could not be synced. */
 bool environment_parse_note(const char *value, char id[JOURNAL_ID + 1], uint64_t *number);
 
 #endif

@@ -130,6 +130,8 @@ static void examine_journal(struct examination *x, const char *note)
 		find(x, HEALTH_HEALTHY, "no journal");
 	else if (status != EX_OK)
 		find(x, status == EX_DATAERR ? HEALTH_DAMAGED : HEALTH_UNKNOWN, "%s", buf_str(&why));
+	else if (environment_is_unsynced(note))
+		find(x, HEALTH_DAMAGED, "the map could not be synced; what was changed may not be on the disk");
 	else if (!environment_parse_note(note, id, &number) || strcmp(id, journal.id) != 0 || number > journal.last ||
 	         number < journal.first)
 		find(x, HEALTH_DAMAGED, "the map is not the one that its journal speaks of");

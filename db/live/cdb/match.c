@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "db/live/cdb/environment.h"
 #include "db/live/roster.h"
@@ -16,31 +17,68 @@
 #include "lib/file.h"
 #include "lib/hash.h"
 
-static int sync_map(const struct live *live, struct buf *why)
-{
-	struct environment *e = live->state;
-	int code = e->db->sync(e->db, 0);
+/* A write that fails leaves the page in the cache of libdb, to be written again; this does not. */
+static bool could_not_sync;
 
-	live_progress(live);
-	if (code != 0)
-		return environment_fail(live, "sync", code, why);
-	e->synced = e->journal.last;
-	return EX_OK;
+int environment_sync_file(int fd)
+{
+	while (fdatasync(fd) < 0)
+		if (errno != EINTR) {
+			could_not_sync = true;
+			return errno;
+		}
+	return 0;
 }
 
-/* Notes in the map that it holds all batches up to the last one of the journal. */
-static int note_number(const struct live *live, struct buf *why)
+static int write_note(const struct live *live, const char *behind, struct buf *why)
 {
 	struct environment *e = live->state;
 	struct buf value = { 0 };
 	struct change note = { .key = environment_note, .key_length = ENVIRONMENT_NOTE_LENGTH };
 	int status;
 
-	buf_addf(&value, "%s %" PRIu64, e->journal.id, e->journal.last);
+	buf_addf(&value, "%s %" PRIu64 "%s", e->journal.id, e->journal.last, behind);
 	note.value = value.data;
 	note.value_length = (uint32_t)value.len;
 	status = environment_change(live, &note, 1, why);
 	buf_free(&value);
+	return status;
+}
+
+/* Notes in the map that it holds all batches up to the last one of the journal. */
+static int note_number(const struct live *live, struct buf *why)
+{
+	return write_note(live, "", why);
+}
+
+static int fail_unsynced(const struct live *live, struct buf *why)
+{
+	return live_fail_healable(live, EX_TEMPFAIL, why, "could not be synced; what was changed may not be on the disk");
+}
+
+/* Other processes must hear of it, too: each is told only of errors behind its own open(2). */
+static void note_unsynced(const struct live *live)
+{
+	struct environment *e = live->state;
+	struct buf ignored = { 0 };
+
+	if (write_note(live, ENVIRONMENT_UNSYNCED, &ignored) == EX_OK)
+		e->db->sync(e->db, 0);
+	buf_free(&ignored);
+}
+
+static int sync_map(const struct live *live, struct buf *why)
+{
+	struct environment *e = live->state;
+	int code = e->db->sync(e->db, 0), status = code == 0 ? EX_OK : environment_fail(live, "sync", code, why);
+
+	live_progress(live);
+	if (could_not_sync)
+		note_unsynced(live);
+	if (status == EX_OK && could_not_sync)
+		return fail_unsynced(live, why);
+	if (status == EX_OK)
+		e->synced = e->journal.last;
 	return status;
 }
 
@@ -56,6 +94,13 @@ int environment_make(const struct live *live, const struct changes *changes, str
 /* ---- together -------------------------------------------------------------------------- */
 
 const char environment_note[] = NOTE_KEY_START "batch";
+
+bool environment_is_unsynced(const char *value)
+{
+	const char *last = strrchr(value, ' ');
+
+	return last != NULL && strcmp(last, ENVIRONMENT_UNSYNCED) == 0;
+}
 
 bool environment_parse_note(const char *value, char id[JOURNAL_ID + 1], uint64_t *number)
 {
@@ -76,7 +121,9 @@ static int read_number(const struct live *live, char id[JOURNAL_ID + 1], uint64_
 		return status;
 	switch (bdb_find(e->db, environment_note, ENVIRONMENT_NOTE_LENGTH, &value, &code)) {
 	case MAP_FOUND:
-		if (!environment_parse_note(value.data, id, number))
+		if (environment_is_unsynced(value.data))
+			status = fail_unsynced(live, why);
+		else if (!environment_parse_note(value.data, id, number))
 			status = live_fail_healable(live, EX_DATAERR, why, "the number of the last batch is damaged");
 		break;
 	case MAP_NOT_FOUND:
@@ -233,8 +280,14 @@ int environment_match(const struct live *live, struct buf *why)
 	struct environment *e = live->state;
 	char id[JOURNAL_ID + 1];
 	uint64_t number = 0;
-	int status = read_number(live, id, &number, why);
+	int status;
 
+	if (could_not_sync) {
+		/* the map's other users, if that could not be noted before */
+		note_unsynced(live);
+		return fail_unsynced(live, why);
+	}
+	status = read_number(live, id, &number, why);
 	if (status == EX_NOINPUT && e->journal.last == 0) {
 		/* killed between making the journal and the note: nothing was changed yet */
 		journal_close(&e->journal);
