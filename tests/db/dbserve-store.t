@@ -65,7 +65,13 @@ sub answer($socket) { local $/ = "\n\n"; my $said = <$socket> // 'closed'; chomp
 sub policy($user) { answer(asked($user)) }
 
 sub children($parent) {
-	return map { m{^/proc/(\d+)/} && do { local (@ARGV, $/) = $_; (<> // '') =~ /^\d+ \(.*\) \S (\d+)/ && $1 == $parent } ? m{^/proc/(\d+)/} : () } glob '/proc/[0-9]*/stat';
+	my @children;
+	for my $pid (map { m{^/proc/(\d+)/} } glob '/proc/[0-9]*/stat') {
+		# it may have ended by now
+		open my $stat, '<', "/proc/$pid/stat" or next;
+		push @children, $pid if (readline($stat) // '') =~ /^\d+ \(.*\) \S (\d+)/ && $1 == $parent;
+	}
+	return @children;
 }
 
 my $refused = 'action=REJECT 5.1.1 no such user here';
