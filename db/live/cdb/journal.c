@@ -198,11 +198,12 @@ static int scan_batches(struct journal *journal, off_t size, struct buf *why)
 	bool torn;
 
 	journal->last = journal->first;
-	journal->end = journal->base_end;
+	journal->last_start = journal->end = journal->base_end;
 	while (status == EX_OK && p < end) {
 		wrong = take_batch(journal, &p, end, journal->last + 1, &batch, &torn);
 		if (wrong == NULL) {
 			journal->last++;
+			journal->last_start = journal->end;
 			journal->end = journal->base_end + (p - text.data);
 		} else if (torn) {
 			break;
@@ -286,28 +287,52 @@ static bool write_at(int fd, const char *bytes, size_t n, off_t at)
 	return true;
 }
 
+/* Writes a batch; in front of it the last one again, if it may be in memory alone: to sync it would say nothing of that. */
+static int write_batch(struct journal *journal, const struct buf *batch, struct buf *why)
+{
+	struct buf out = { 0 };
+	off_t at = journal->synced ? journal->end : journal->last_start;
+	int status = read_range(journal, at, journal->end, &out, why);
+
+	if (status == EX_OK) {
+		buf_add(&out, buf_str(batch), batch->len);
+		/* what an earlier writer left unfinished may be longer than this batch */
+		journal->synced = ftruncate(journal->fd, journal->end) == 0 && write_at(journal->fd, out.data, out.len, at) &&
+		                  fdatasync(journal->fd) == 0;
+		if (!journal->synced) {
+			status = trouble(journal->path, "cannot write", why);
+			if (ftruncate(journal->fd, journal->end) < 0)
+				trouble(journal->path, "cannot cut off what was written", why);
+		}
+	}
+	buf_free(&out);
+	return status;
+}
+
 int journal_append(struct journal *journal, size_t count, const struct buf *bytes, struct buf *why)
 {
 	struct buf out = { 0 };
 	char sum[SUM_LENGTH + 1];
-	bool ok;
+	int status;
 
 	sum_of(journal->id, "batch", journal->last + 1, count, buf_str(bytes), bytes->len, sum);
 	buf_addf(&out, "batch %" PRIu64 " %zu %zu %s\n", journal->last + 1, count, bytes->len, sum);
 	buf_add(&out, buf_str(bytes), bytes->len);
-	/* what an earlier writer left unfinished may be longer than this batch */
-	ok = ftruncate(journal->fd, journal->end) == 0 && write_at(journal->fd, out.data, out.len, journal->end) &&
-	     fdatasync(journal->fd) == 0;
-	if (ok) {
+	status = write_batch(journal, &out, why);
+	if (status == EX_OK) {
+		journal->last_start = journal->end;
 		journal->end += (off_t)out.len;
 		journal->last++;
-	} else {
-		trouble(journal->path, "cannot write", why);
-		if (ftruncate(journal->fd, journal->end) < 0)
-			trouble(journal->path, "cannot cut off what was written", why);
 	}
 	buf_free(&out);
-	return ok ? EX_OK : EX_IOERR;
+	return status;
+}
+
+int journal_secure(struct journal *journal, struct buf *why)
+{
+	const struct buf nothing = { 0 };
+
+	return journal->synced ? EX_OK : write_batch(journal, &nothing, why);
 }
 
 /* ---- replaying -------------------------------------------------------------------- */

@@ -38,7 +38,9 @@ struct journal {
 	char base_sum[65];
 	off_t base_start;
 	off_t base_end;
+	off_t last_start;        /* of the last whole batch; `end` if there is none */
 	off_t end;               /* behind the last whole batch */
+	bool synced;             /* the last batch is known to be on disk; those before it always are */
 };
 
 /* MAP.journal; the caller frees it. */
@@ -61,6 +63,12 @@ int journal_refresh(struct journal *journal, struct buf *why);
  * journal->last.  Otherwise EX_IOERR, and nothing was added.
  */
 int journal_append(struct journal *journal, size_t count, const struct buf *bytes, struct buf *why);
+
+/*
+ * Makes sure that the last batch is on disk, too: a process may have been killed before it was, or have heard of the error that
+ * keeps it from there.  EX_OK or EX_IOERR.
+ */
+int journal_secure(struct journal *journal, struct buf *why);
 
 /* Takes one change of a record of the base (always a value) or of a batch; EX_OK to go on. */
 typedef int journal_each(void *context, const struct change *change, struct buf *why);

@@ -142,8 +142,10 @@ static int catch_up(const struct live *live, uint64_t number, struct buf *why)
 {
 	struct environment *e = live->state;
 	struct changes changes = { 0 };
-	int status = journal_replay(&e->journal, number, journal_gather, &changes, why);
+	int status = journal_secure(&e->journal, why);
 
+	if (status == EX_OK)
+		status = journal_replay(&e->journal, number, journal_gather, &changes, why);
 	if (status == EX_OK) {
 		changes_settle(&changes);
 		status = environment_make(live, &changes, why);

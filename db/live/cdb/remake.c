@@ -41,26 +41,43 @@ int remake_set_aside(const struct remake *r)
 	return status;
 }
 
-/* True if the map, which verifies, holds batches of this very journal, and what they have made. */
+/* Opens the map, which verifies, and reads the number of its last batch; false if that is not there. */
+static bool open_map(const struct remake *r, DB **db, struct buf *note)
+{
+	int code = bdb_create(db);
+
+	if (code == 0)
+		code = (*db)->open(*db, NULL, r->live->path, NULL, bdb_type(r->live->type), DB_RDONLY | DB_NOMMAP, 0);
+	return code == 0 && bdb_find(*db, environment_note, ENVIRONMENT_NOTE_LENGTH, note, &code) == MAP_FOUND;
+}
+
+/* True if the map holds batches of this very journal, and what they have made. */
 static bool belongs_to(const struct remake *r, const struct journal *journal)
 {
 	struct buf note = { 0 }, ignored = { 0 };
 	char id[JOURNAL_ID + 1];
 	uint64_t number;
 	DB *db;
-	int code = bdb_create(&db);
-	bool ok;
+	bool ok = open_map(r, &db, &note) && environment_parse_note(note.data, id, &number) && strcmp(id, journal->id) == 0 &&
+	          number >= journal->first && number <= journal->last &&
+	          environment_compare_file(r->live, db, journal, number, &ignored) == STORE_SOUND;
 
-	if (code == 0)
-		code = db->open(db, NULL, r->live->path, NULL, bdb_type(r->live->type), DB_RDONLY | DB_NOMMAP, 0);
-	ok = code == 0 && bdb_find(db, environment_note, ENVIRONMENT_NOTE_LENGTH, &note, &code) == MAP_FOUND &&
-	     environment_parse_note(note.data, id, &number) && strcmp(id, journal->id) == 0 && number >= journal->first &&
-	     number <= journal->last &&
-	     environment_compare_file(r->live, db, journal, number, &ignored) == STORE_SOUND;
 	db->close(db, 0);
 	buf_free(&note);
 	buf_free(&ignored);
 	return ok;
+}
+
+/* True if the map looks sound in memory alone, perhaps: it cannot be taken as it is. */
+static bool is_unsynced(const struct remake *r)
+{
+	struct buf note = { 0 };
+	DB *db;
+	bool yes = open_map(r, &db, &note) && environment_is_unsynced(note.data);
+
+	db->close(db, 0);
+	buf_free(&note);
+	return yes;
 }
 
 /* ---- rebuilt from the journal ------------------------------------------------------------------ */
@@ -169,7 +186,7 @@ int remake_judge(struct remake *r, bool adopt)
 	}
 	buf_free(&said);
 	status = journal_open(&journal, r->journal, r->why);
-	if (sound && adopt && status != EX_NOINPUT)
+	if (sound && adopt && status != EX_NOINPUT && !(status == EX_OK && is_unsynced(r)))
 		r->action = REMAKE_ADOPT;
 	else if (status == EX_NOINPUT && !sound)
 		r->action = REMAKE_LOST;
@@ -208,6 +225,9 @@ int remake_do(struct remake *r)
 		break;
 	case REMAKE_ANEW:
 		status = journal_open(&journal, r->journal, r->why);
+		/* the map must not have a batch that its journal has in memory alone */
+		if (status == EX_OK)
+			status = journal_secure(&journal, r->why);
 		if (status == EX_OK)
 			status = make_anew(r, &journal);
 		journal_close(&journal);
