@@ -241,19 +241,24 @@ bool publish_move(struct publish *p, const char *path)
 	return moved;
 }
 
-char *publish_set_aside(const char *path)
+char *publish_set_aside(const char *path, bool always)
 {
 	char *name = xasprintf("%s.damaged", path);
 	unsigned n = 1;
+	bool moved;
 
-	while (!move(AT_FDCWD, path, name)) {
+	while (!(moved = move(AT_FDCWD, path, name)) && errno == EEXIST && n < PUBLISH_ASIDE_MAX) {
+		free(name);
+		name = xasprintf("%s.damaged.%u", path, ++n);
+	}
+	if (!moved && errno == EEXIST && always)
+		moved = rename(path, name) == 0;
+	if (!moved) {
 		const int code = errno;
 
 		free(name);
+		name = NULL;
 		errno = code;
-		if (code != EEXIST || n == PUBLISH_ASIDE_MAX)
-			return NULL;
-		name = xasprintf("%s.damaged.%u", path, ++n);
 	}
 	return name;
 }

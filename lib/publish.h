@@ -49,10 +49,11 @@ bool publish_move(struct publish *p, const char *path);
 
 /*
  * Renames a damaged file to PATH.damaged, or to PATH.damaged.2 and so on: what was put aside before stays, as it may be all that
- * tells of the fault.  Returns the name, for free(); NULL with errno, EEXIST if all names are in use.  Nothing is synced.
+ * tells of the fault.  When all names are in use, it takes the place of the last one if `always`: what is needed in this
+ * file is elsewhere.  Returns the name, for free(); NULL with errno, EEXIST if none is left.  Nothing is synced.
  */
-#define PUBLISH_ASIDE_MAX 100
-char *publish_set_aside(const char *path);
+#define PUBLISH_ASIDE_MAX 20
+char *publish_set_aside(const char *path, bool always);
 
 /*
  * publish_commit() without its two syncs, for a caller that syncs itself: the target is replaced.  False with errno, the

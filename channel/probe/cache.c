@@ -61,7 +61,7 @@ static void set_aside_damaged(const struct probe_cache *cache)
 	if (!damaged)
 		return;
 	path = map_path(cache);
-	name = publish_set_aside(path);
+	name = publish_set_aside(path, true);
 	if (name != NULL)
 		complain("%s: damaged, renamed to %s", path, name);
 	else

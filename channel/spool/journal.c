@@ -663,7 +663,7 @@ void spool_journal_set_aside(struct spool_journal **journal, struct buf *why)
 	text_add_clean_string(why, j->path, 500);
 	buf_adds(why, ": an entry is damaged, and messages that were accepted may be lost");
 	file_as_user(j->spool->uid, j->spool->gid);
-	kept = publish_set_aside(j->path);
+	kept = publish_set_aside(j->path, false);
 	j->keeps = kept == NULL;
 	if (kept != NULL) {
 		buf_adds(why, "; it is kept as ");

@@ -215,7 +215,7 @@ static void what_was_put_aside_before_stays(void **state)
 		char *text = xasprintf("damage %u", n), *expected = n == 1 ? xstrdup("a.damaged") : xasprintf("a.damaged.%u", n);
 
 		scratch_text("a", text);
-		name = publish_set_aside(scratch("a"));
+		name = publish_set_aside(scratch("a"), n % 2 == 0);
 		assert_string_equal(name, scratch(expected));
 		assert_string_equal(content(expected), text);
 		free(name);
@@ -224,10 +224,15 @@ static void what_was_put_aside_before_stays(void **state)
 	}
 	assert_string_equal(content("a.damaged"), "damage 1");
 	scratch_text("a", "one more");
-	assert_null(publish_set_aside(scratch("a")));
+	assert_null(publish_set_aside(scratch("a"), false));
 	assert_int_equal(errno, EEXIST);
 	assert_string_equal(content("a"), "one more");
-	assert_null(publish_set_aside(scratch("b")));
+	name = publish_set_aside(scratch("a"), true);
+	assert_string_equal(content("a.damaged.20"), "one more");
+	assert_string_equal(name, scratch("a.damaged.20"));
+	free(name);
+	assert_string_equal(content("a.damaged"), "damage 1");
+	assert_null(publish_set_aside(scratch("b"), true));
 	assert_int_equal(errno, ENOENT);
 }
 

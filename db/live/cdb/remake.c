@@ -30,7 +30,7 @@ static int fail(const struct remake *r, int status, const char *what, const char
 /* Out of the way of routers: a map that is not there defers mail, a damaged one may answer wrongly. */
 int remake_set_aside(const struct remake *r)
 {
-	char *aside = publish_set_aside(r->live->path);
+	char *aside = publish_set_aside(r->live->path, true);
 	int status = EX_OK;
 
 	if (aside != NULL)
