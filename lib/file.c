@@ -288,6 +288,11 @@ char *file_directory(const char *path)
 	return slash == NULL ? xstrdup(".") : xstrndup(path, slash == path ? 1 : (size_t)(slash - path));
 }
 
+char *file_beside(const char *path, const char *name)
+{
+	return xasprintf("%.*s%s", (int)(file_name(path) - path), path, name);
+}
+
 const char *file_name(const char *path)
 {
 	const char *slash = strrchr(path, '/');

@@ -91,6 +91,9 @@ char *file_absolute(const char *path);
 /* The directory of `path`, allocated: "." without a slash. */
 char *file_directory(const char *path);
 
+/* The path of `name` in that directory, allocated; `name` alone without a slash. */
+char *file_beside(const char *path, const char *name);
+
 /* What stands behind its last slash. */
 const char *file_name(const char *path);
 

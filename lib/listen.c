@@ -17,6 +17,7 @@
 
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/parse.h"
 #include "lib/text.h"
@@ -173,7 +174,7 @@ static const char *what_is_there(const struct sockaddr_un *address)
 static int lock_place(const char *path)
 {
 	const int64_t end = clock_ms() + LOCK_PATIENCE;
-	char *directory = xstrndup(path, strrchr(path, '/') == path ? 1 : (size_t)(strrchr(path, '/') - path));
+	char *directory = file_directory(path);
 	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	free(directory);

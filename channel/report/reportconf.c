@@ -151,18 +151,16 @@ void report_settings_take(struct report_settings *s, const char *path, const cha
 
 void report_settings_read(struct report_settings *s, const char *dbases, const char *host)
 {
-	const char *slash = strrchr(dbases, '/');
-	struct buf path = { 0 }, text = { .limit = 1024 * 1024 };
+	struct buf text = { .limit = 1024 * 1024 };
+	char *path = file_beside(dbases, "router.conf");
 
-	buf_add(&path, dbases, slash != NULL ? (size_t)(slash - dbases) + 1 : 0);
-	buf_adds(&path, "router.conf");
-	if (!file_read_text(buf_str(&path), &text)) {
+	if (!file_read_text(path, &text)) {
 		if (errno != ENOENT)
-			complain("%s: %s; reports have their usual settings", buf_str(&path), file_error(errno));
+			complain("%s: %s; reports have their usual settings", path, file_error(errno));
 		buf_clear(&text);
 	}
-	report_settings_take(s, buf_str(&path), buf_str(&text), text.len, host);
-	buf_free(&path);
+	report_settings_take(s, path, buf_str(&text), text.len, host);
+	free(path);
 	buf_free(&text);
 }
 

@@ -172,6 +172,14 @@ static void tell_of_office(struct intake *in, const char *what)
 	in->tell_again = now + TELL_PAUSE;
 }
 
+/* From now on the log has the next reason at once. */
+static void forget_trouble(struct intake *in)
+{
+	free(in->trouble.reason);
+	in->trouble.reason = NULL;
+	in->trouble.untold = 0;
+}
+
 static void add_untold(struct buf *out, const struct intake *in, const char *before)
 {
 	if (in->trouble.untold > 0)
@@ -198,11 +206,10 @@ static void tell_of_trouble(struct intake *in, const char *why)
 	add_untold(&line, in, "; ");
 	complain("%s", buf_str(&line));
 	buf_free(&line);
-	free(in->trouble.reason);
+	forget_trouble(in);
 	in->trouble.reason = xstrdup(buf_str(&reason));
 	buf_free(&reason);
 	in->trouble.tell_again = now + TELL_PAUSE;
-	in->trouble.untold = 0;
 }
 
 void client_tell_untold(struct intake *in)
@@ -213,9 +220,7 @@ void client_tell_untold(struct intake *in)
 	if (line.len > 0)
 		complain("%s: %s", in->spool.postoffice, buf_str(&line));
 	buf_free(&line);
-	free(in->trouble.reason);
-	in->trouble.reason = NULL;
-	in->trouble.untold = 0;
+	forget_trouble(in);
 }
 
 /* Not at once: on a disk that is nearly full a small message can be written and a large one not. */
@@ -228,9 +233,7 @@ static void tell_of_room(struct intake *in)
 	add_untold(&line, in, "; ");
 	complain("%s: messages can be written again%s", in->spool.postoffice, buf_str(&line));
 	buf_free(&line);
-	free(in->trouble.reason);
-	in->trouble.reason = NULL;
-	in->trouble.untold = 0;
+	forget_trouble(in);
 }
 
 /* Why no message of so many bytes can be taken now; NULL if there is room. */

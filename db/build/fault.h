@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "lib/buf.h"
+
 struct fault {
 	const char *file;
 	size_t line;           /* from 1; 0 if the whole file is meant */
@@ -18,7 +20,10 @@ struct fault {
 /* Readers of texts report each fault as it comes, in the order of lines. */
 typedef void fault_report(void *context, const struct fault *fault);
 
-/* One that adds a line to the log, "FILE:LINE:COLUMN: text", as far as it is known where; context is not used. */
+/* Adds "FILE:LINE:COLUMN: text", as far as it is known where. */
+void fault_add(struct buf *out, const struct fault *fault);
+
+/* A report that adds such a line to the log; context is not used. */
 void fault_complain(void *context, const struct fault *fault);
 
 #endif

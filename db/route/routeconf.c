@@ -13,6 +13,7 @@
 #include "lib/conf.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/text.h"
 
 /* Milliseconds between two looks, and between two tries of a change that cannot be used. */
 #define LOOK_PAUSE 200
@@ -212,18 +213,13 @@ static bool is_left_alone(const struct route_config *c, struct moment now, int64
 	return true;
 }
 
-static bool is_same_text(const struct buf *a, const struct buf *b)
-{
-	return a->len == b->len && memcmp(buf_str(a), buf_str(b), a->len) == 0;
-}
-
 /* The next line that says something. */
 static bool next_line(struct conf_text *lines)
 {
 	while (conf_next(lines)) {
 		size_t at = 0;
 
-		while (at < lines->length && (lines->line[at] == ' ' || lines->line[at] == '\t' || lines->line[at] == '\r'))
+		while (at < lines->length && ascii_is_space(lines->line[at]))
 			at++;
 		if (at < lines->length && lines->line[at] != '#')
 			return true;
@@ -238,7 +234,7 @@ static bool has_less(const struct buf *old, const struct buf *new)
 	struct conf_text after = conf_begin("", buf_str(new), new->len, NULL);
 	bool has_more = next_line(&before);
 
-	if (is_same_text(old, new))
+	if (buf_equal(old, new))
 		return false;
 	while (has_more && next_line(&after))
 		if (before.length == after.length && memcmp(before.line, after.line, after.length) == 0)
@@ -262,12 +258,7 @@ static void note_fault(void *context, const struct fault *fault)
 		f->more++;
 		return;
 	}
-	buf_adds(&f->first, fault->file);
-	if (fault->line > 0)
-		buf_addf(&f->first, ":%zu", fault->line);
-	if (fault->line > 0 && fault->column > 0)
-		buf_addf(&f->first, ":%zu", fault->column);
-	buf_addf(&f->first, ": %s", fault->text);
+	fault_add(&f->first, fault);
 }
 
 static bool has_map(const struct dbases *dbases, const struct dbases_map *map)
@@ -285,7 +276,7 @@ static void look_for_ends(const struct route_config *c, const struct state *new,
 	for (size_t i = 0; i < FILES && why->len == 0; i++) {
 		const struct buf *text = &new->text[i];
 
-		if (text->len > 0 && text->data[text->len - 1] != '\n' && !is_same_text(&c->state.text[i], text))
+		if (text->len > 0 && text->data[text->len - 1] != '\n' && !buf_equal(&c->state.text[i], text))
 			buf_addf(why, "%s: the last line has no end, the file may be cut off; add a line end", c->path[i]);
 	}
 }
@@ -341,7 +332,7 @@ static void tell_wait(struct route_config *c, const char *path)
 static bool has_changed(const struct route_config *c, const struct state *new)
 {
 	for (size_t i = 0; i < FILES; i++)
-		if (!is_same_text(&c->state.text[i], &new->text[i]))
+		if (!buf_equal(&c->state.text[i], &new->text[i]))
 			return true;
 	return false;
 }
@@ -375,9 +366,9 @@ bool route_config_renew(struct route_config *c, struct moment now, struct router
 	if (status == EX_OK && has_changed(c, &new)) {
 		look_for_ends(c, &new, &why);
 		look_for_maps(c, &new.dbases, &why);
+		if (why.len == 0)
+			opened = state_router(c, &new, &status, &why, &notes);
 	}
-	if (status == EX_OK && why.len == 0 && has_changed(c, &new))
-		opened = state_router(c, &new, &status, &why, &notes);
 	if (!is_as_seen(c, now.ms)) {
 		/* what was read is of two times */
 		router_destroy(&opened);

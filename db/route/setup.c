@@ -189,9 +189,7 @@ static bool set_line(struct router *router, const struct conf_text *text)
 
 char *router_settings_path(const char *dbases)
 {
-	const char *slash = strrchr(dbases, '/');
-
-	return slash != NULL ? xasprintf("%.*s/router.conf", (int)(slash - dbases), dbases) : xstrdup("router.conf");
+	return file_beside(dbases, "router.conf");
 }
 
 int router_read_settings(const char *path, struct buf *text, struct buf *why)

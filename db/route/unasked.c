@@ -134,7 +134,8 @@ void unasked_warn_of_slip(const struct dbases *dbases, const struct dbases_map *
 
 static void note_slip(void *notes, const struct fault *fault)
 {
-	buf_addf(notes, "%s:%zu:%zu: warning: %s\n", fault->file, fault->line, fault->column, fault->text);
+	fault_add(notes, fault);
+	buf_addc(notes, '\n');
 }
 
 void unasked_note(const struct dbases *dbases, struct buf *notes)

@@ -147,6 +147,24 @@ static void reads(const char *path, const char *expected)
 	buf_free(&out);
 }
 
+static void one_beside_another_has_its_directory(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "/etc/zlmtp/dbases.conf", "/etc/zlmtp/router.conf" },
+		{ "/dbases.conf", "/router.conf" },
+		{ "db/dbases.conf", "db/router.conf" },
+		{ "dbases.conf", "router.conf" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		char *path = file_beside(cases[i][0], "router.conf");
+
+		assert_string_equal(path, cases[i][1]);
+		free(path);
+	}
+}
+
 static void root_finds_no_file_by_a_link(void **state)
 {
 	const bool is_root = geteuid() == 0;
@@ -201,6 +219,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_file_is_called_what_it_is),
 		cmocka_unit_test(a_relative_name_gets_the_working_directory_in_front),
 		cmocka_unit_test(a_name_is_what_stands_behind_the_last_slash),
+		cmocka_unit_test(one_beside_another_has_its_directory),
 		cmocka_unit_test(root_finds_no_file_by_a_link),
 	};
 
